@@ -1,0 +1,101 @@
+"""The convolutional pair of networks: eight layers from an image to a vector, and eight layers back."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from .layers import check_image_shape, check_trailing, scaled
+
+# Features between the two fully connected layers.
+HIDDEN = 256
+
+
+def _sizes(image_shape: Sequence[int]) -> list[tuple[int, int]]:
+    """Height and width of an image before and after each of the three halvings."""
+    _, height, width = image_shape
+    return [(height >> level, width >> level) for level in range(4)]
+
+
+class ConvEncoder(nn.Module):
+    r"""Six convolutions followed by two fully connected layers, with SiLU between them.
+
+    Every second convolution halves the image, so the cost falls early. There is no normalization over the
+    batch: what an image gives never depends on its neighbours.
+
+    References:
+        Learning to Generate with Missing Labels (VAE-TTLP), section "Experiments": "8-layer convolutional
+        network (6 convolutional layers followed by 2 fully connected layers) for the encoder and a symmetric
+        architecture with deconvolutions for the decoder".
+
+    Arguments:
+        image_shape: (channels, height, width) of the images, sides of at least 8.
+        outputs: Length of the vector made of each image.
+        width: Channels of the first two convolutions; the other four have twice as many.
+
+    Example:
+        >>> encoder = ConvEncoder((1, 28, 28), 10)
+        >>> encoder(torch.zeros(5, 2, 1, 28, 28)).shape
+        torch.Size([5, 2, 10])
+    """
+
+    def __init__(self, image_shape: Sequence[int], outputs: int, *, width: int = 32):
+        super().__init__()
+        self.image_shape = check_image_shape(image_shape, at_least=8)
+        channels = [self.image_shape[0], width, 2 * width, 2 * width]
+        height, breadth = _sizes(self.image_shape)[-1]
+        layers: list[nn.Module] = []
+        for before, after in zip(channels[:-1], channels[1:], strict=True):
+            layers += [scaled(nn.Conv2d(before, after, 4, stride=2, padding=1)), nn.SiLU()]
+            layers += [scaled(nn.Conv2d(after, after, 3, padding=1)), nn.SiLU()]
+        layers += [nn.Flatten(), scaled(nn.Linear(channels[-1] * height * breadth, HIDDEN)), nn.SiLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(HIDDEN, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (…, channels, height, width) to vectors (…, outputs)."""
+        check_trailing("x", x, self.image_shape)
+        batch = x.shape[:-3]
+        return self.layers(x.reshape(batch.numel(), *self.image_shape)).unflatten(0, batch)
+
+
+class ConvDecoder(nn.Module):
+    r"""Two fully connected layers followed by six transposed convolutions: the mirror image of `ConvEncoder`.
+
+    References:
+        Learning to Generate with Missing Labels (VAE-TTLP), section "Experiments".
+
+    Arguments:
+        latents: Length of the vectors.
+        image_shape: (channels, height, width) of what is made of each vector, sides of at least 8.
+            The channels are those of the image times what the likelihood needs for each of them.
+        width: Channels of the last two hidden layers; the four before have twice as many.
+
+    Example:
+        >>> decoder = ConvDecoder(10, (2, 28, 20))
+        >>> decoder(torch.zeros(5, 3, 10)).shape
+        torch.Size([5, 3, 2, 28, 20])
+    """
+
+    def __init__(self, latents: int, image_shape: Sequence[int], *, width: int = 32):
+        super().__init__()
+        self.latents = latents
+        self.image_shape = check_image_shape(image_shape, at_least=8)
+        channels = [2 * width, 2 * width, width, self.image_shape[0]]
+        sizes = _sizes(self.image_shape)[::-1]
+        smallest = (channels[0], *sizes[0])
+        layers: list[nn.Module] = [scaled(nn.Linear(latents, HIDDEN)), nn.SiLU()]
+        layers += [scaled(nn.Linear(HIDDEN, smallest[0] * smallest[1] * smallest[2])), nn.Unflatten(1, smallest)]
+        for before, after, (height, breadth) in zip(channels[:-1], channels[1:], sizes[1:], strict=True):
+            # An odd size lost its last row or column when it was halved, and gets it back here.
+            odd = (height % 2, breadth % 2)
+            layers += [nn.SiLU(), scaled(nn.ConvTranspose2d(before, before, 3, padding=1)), nn.SiLU()]
+            layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, output_padding=odd)]
+        for layer in layers[:-1]:
+            if isinstance(layer, nn.ConvTranspose2d):
+                scaled(layer)
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Vectors (…, latents) to images (…, channels, height, width)."""
+        check_trailing("z", z, (self.latents,))
+        batch = z.shape[:-1]
+        return self.layers(z.reshape(batch.numel(), self.latents)).unflatten(0, batch)

@@ -1,0 +1,56 @@
+"""What the networks share: checks of shapes, and weights that keep the size of a signal."""
+
+import math
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+ImageShape = tuple[int, int, int]
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+
+# 1 / sqrt(E[silu(u)²]) for a standard normal u.
+SILU_GAIN = 1.6765
+
+
+def scaled(layer: Layer) -> Layer:
+    """Draw the weights of a layer so that silu of its output has the second moment of its input, and no bias.
+
+    The weights are N(0, gain² / fan-in) (He et al., 2015, https://arxiv.org/abs/1502.01852). PyTorch's own
+    start shrinks the signal threefold a layer, which without normalization costs a deep stack its first epochs.
+
+    >>> layer = scaled(nn.Linear(1000, 1000))
+    >>> bool((nn.functional.silu(layer(torch.randn(100, 1000))).square().mean() - 1).abs() < 0.1)
+    True
+    """
+    fan_in = layer.weight[0].numel()
+    if isinstance(layer, nn.ConvTranspose2d):
+        # The weight is (inputs, outputs, height, width), and a stride spreads the kernel over several outputs.
+        fan_in = layer.weight[:, 0].numel() // math.prod(layer.stride)
+    nn.init.normal_(layer.weight, std=SILU_GAIN / math.sqrt(fan_in))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def check_image_shape(image_shape: Sequence[int], *, at_least: int = 1) -> ImageShape:
+    """The three sizes (channels, height, width) of an image as a tuple.
+
+    Raises:
+        ValueError: If there are not three positive sizes, or a side is shorter than `at_least`.
+    """
+    shape = tuple(image_shape)
+    if len(shape) != 3 or min(shape) < 1 or min(shape[1:]) < at_least:
+        raise ValueError(
+            f"Expected image_shape to be (channels, height, width) with sides of at least {at_least}; got {shape}."
+        )
+    return shape[0], shape[1], shape[2]
+
+
+def check_trailing(name: str, value: Tensor, shape: Sequence[int]) -> None:
+    """Raise a ValueError unless the last dimensions of `value` are `shape`."""
+    if tuple(value.shape[-len(shape) :]) != tuple(shape):
+        raise ValueError(
+            f"Expected trailing dimensions matching {tuple(shape)} for {name}; got {tuple(value.shape)}."
+        )
