@@ -1,6 +1,7 @@
 """The convolutional pair of networks: eight layers from an image to a vector, and eight layers back."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -33,6 +34,8 @@ class ConvEncoder(nn.Module):
         width: Channels of the first two convolutions; the other four have twice as many.
 
     Example:
+        >>> import torch
+        >>> from googol.networks import ConvEncoder
         >>> encoder = ConvEncoder((1, 28, 28), 10)
         >>> encoder(torch.zeros(5, 2, 1, 28, 28)).shape
         torch.Size([5, 2, 10])
@@ -44,7 +47,7 @@ class ConvEncoder(nn.Module):
         channels = [self.image_shape[0], width, 2 * width, 2 * width]
         height, breadth = _sizes(self.image_shape)[-1]
         layers: list[nn.Module] = []
-        for before, after in zip(channels[:-1], channels[1:], strict=True):
+        for before, after in pairwise(channels):
             layers += [scaled(nn.Conv2d(before, after, 4, stride=2, padding=1)), nn.SiLU()]
             layers += [scaled(nn.Conv2d(after, after, 3, padding=1)), nn.SiLU()]
         layers += [nn.Flatten(), scaled(nn.Linear(channels[-1] * height * breadth, HIDDEN)), nn.SiLU()]
@@ -70,6 +73,8 @@ class ConvDecoder(nn.Module):
         width: Channels of the last two hidden layers; the four before have twice as many.
 
     Example:
+        >>> import torch
+        >>> from googol.networks import ConvDecoder
         >>> decoder = ConvDecoder(10, (2, 28, 20))
         >>> decoder(torch.zeros(5, 3, 10)).shape
         torch.Size([5, 3, 2, 28, 20])
@@ -83,7 +88,10 @@ class ConvDecoder(nn.Module):
         sizes = _sizes(self.image_shape)[::-1]
         smallest = (channels[0], *sizes[0])
         layers: list[nn.Module] = [scaled(nn.Linear(latents, HIDDEN)), nn.SiLU()]
-        layers += [scaled(nn.Linear(HIDDEN, smallest[0] * smallest[1] * smallest[2])), nn.Unflatten(1, smallest)]
+        layers += [
+            scaled(nn.Linear(HIDDEN, smallest[0] * smallest[1] * smallest[2])),
+            nn.Unflatten(1, smallest),
+        ]
         for before, after, (height, breadth) in zip(channels[:-1], channels[1:], sizes[1:], strict=True):
             # An odd size lost its last row or column when it was halved, and gets it back here.
             odd = (height % 2, breadth % 2)

@@ -1,0 +1,86 @@
+"""The fully connected pair of networks, called exactly as the convolutional pair."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from .layers import check_image_shape, check_trailing, scaled
+
+
+class MLP(nn.Sequential):
+    """Fully connected layers with SiLU between them; acts on the last dimension.
+
+    Arguments:
+        inputs: Length of the vectors that come in.
+        outputs: Length of the vectors that go out.
+        hidden: Lengths in between; none gives a linear map.
+
+    Example:
+        >>> import torch
+        >>> from googol.networks import MLP
+        >>> MLP(3, 2)(torch.zeros(5, 4, 3)).shape
+        torch.Size([5, 4, 2])
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, hidden: Sequence[int] = (300, 300)):
+        sizes = (inputs, *hidden)
+        layers: list[nn.Module] = []
+        for before, after in pairwise(sizes):
+            layers += [scaled(nn.Linear(before, after)), nn.SiLU()]
+        super().__init__(*layers, nn.Linear(sizes[-1], outputs))
+
+
+class MLPEncoder(nn.Module):
+    """An `MLP` from an image to a vector.
+
+    Arguments:
+        image_shape: (channels, height, width) of the images.
+        outputs: Length of the vector made of each image.
+        hidden: Lengths of the hidden layers.
+
+    Example:
+        >>> import torch
+        >>> from googol.networks import MLPEncoder
+        >>> MLPEncoder((1, 8, 8), 10)(torch.zeros(5, 2, 1, 8, 8)).shape
+        torch.Size([5, 2, 10])
+    """
+
+    def __init__(self, image_shape: Sequence[int], outputs: int, *, hidden: Sequence[int] = (300, 300)):
+        super().__init__()
+        self.image_shape = check_image_shape(image_shape)
+        self.layers = MLP(math.prod(self.image_shape), outputs, hidden=hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (…, channels, height, width) to vectors (…, outputs)."""
+        check_trailing("x", x, self.image_shape)
+        return self.layers(x.flatten(-3))
+
+
+class MLPDecoder(nn.Module):
+    """An `MLP` from a vector to an image.
+
+    Arguments:
+        latents: Length of the vectors.
+        image_shape: (channels, height, width) of what is made of each vector. The channels are those of
+            the image times what the likelihood needs for each of them.
+        hidden: Lengths of the hidden layers.
+
+    Example:
+        >>> import torch
+        >>> from googol.networks import MLPDecoder
+        >>> MLPDecoder(10, (1, 8, 8))(torch.zeros(5, 3, 10)).shape
+        torch.Size([5, 3, 1, 8, 8])
+    """
+
+    def __init__(self, latents: int, image_shape: Sequence[int], *, hidden: Sequence[int] = (300, 300)):
+        super().__init__()
+        self.latents = latents
+        self.image_shape = check_image_shape(image_shape)
+        self.layers = MLP(latents, math.prod(self.image_shape), hidden=hidden)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Vectors (…, latents) to images (…, channels, height, width)."""
+        check_trailing("z", z, (self.latents,))
+        return self.layers(z).unflatten(-1, self.image_shape)

@@ -1,0 +1,5 @@
+"""Posteriors: modules that return q(z given x) when called with x."""
+
+from .diagonal import DiagonalNormal
+
+__all__ = ["DiagonalNormal"]
