@@ -20,7 +20,7 @@ class DiscretizedLogistic(Distribution):
         Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow, 2016, appendix;
         Salimans et al., PixelCNN++, 2017, section 2.1.
 
-    Arguments:
+    Args:
         loc: The location μ, any real number; the levels lie on [0, 1].
         scale: The scale s, positive; on the same axis.
         levels: The number of levels L.

@@ -13,7 +13,7 @@ class Bernoulli(nn.Module):
     A grey value x in [0, 1] is allowed: by linearity, the cross-entropy is then the expected log-probability
     of an image whose pixels are drawn white with probability x. It is no log-density of x itself.
 
-    Arguments:
+    Args:
         decoder: From z to logits (…, channels, height, width).
 
     Example:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, distributions, nn
 from torch.nn.functional import softplus
 
-from ..distributions import discretized_logistic
+from googol.distributions import discretized_logistic
 
 # A quarter of a grey level: all but 2e-4 of the probability is then on one level.
 MINIMUM_SCALE = 1e-3
@@ -19,7 +19,7 @@ class DiscretizedLogistic(nn.Module):
 
     A probability, not a density: −log2 p(x given z) / (channels · height · width) are bits per dimension.
 
-    Arguments:
+    Args:
         decoder: From z to (…, 2 · channels, height, width), all locations before all scales.
 
     Example:

@@ -21,7 +21,7 @@ class Normal(nn.Module):
         Rybkin et al., Simple and Effective VAE Training with Calibrated Decoders, 2021,
         https://arxiv.org/abs/2006.13202, on why one learned scale is the scale to have.
 
-    Arguments:
+    Args:
         decoder: From z to images (…, channels, height, width).
         scale: The scale σ to start from, above 1 / 255.
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from .layers import check_image_shape, check_trailing, scaled
+from googol.networks.layers import check_image_shape, check_trailing, scaled
 
 # Features between the two fully connected layers.
 HIDDEN = 256
@@ -28,7 +28,7 @@ class ConvEncoder(nn.Module):
         network (6 convolutional layers followed by 2 fully connected layers) for the encoder and a symmetric
         architecture with deconvolutions for the decoder".
 
-    Arguments:
+    Args:
         image_shape: (channels, height, width) of the images, sides of at least 8.
         outputs: Length of the vector made of each image.
         width: Channels of the first two convolutions; the other four have twice as many.
@@ -57,7 +57,8 @@ class ConvEncoder(nn.Module):
         """Images (…, channels, height, width) to vectors (…, outputs)."""
         check_trailing("x", x, self.image_shape)
         batch = x.shape[:-3]
-        return self.layers(x.reshape(batch.numel(), *self.image_shape)).unflatten(0, batch)
+        codes = self.layers(x.reshape(batch.numel(), *self.image_shape))
+        return codes.reshape(*batch, codes.shape[-1])
 
 
 class ConvDecoder(nn.Module):
@@ -66,7 +67,7 @@ class ConvDecoder(nn.Module):
     References:
         Learning to Generate with Missing Labels (VAE-TTLP), section "Experiments".
 
-    Arguments:
+    Args:
         latents: Length of the vectors.
         image_shape: (channels, height, width) of what is made of each vector, sides of at least 8.
             The channels are those of the image times what the likelihood needs for each of them.
@@ -106,4 +107,5 @@ class ConvDecoder(nn.Module):
         """Vectors (…, latents) to images (…, channels, height, width)."""
         check_trailing("z", z, (self.latents,))
         batch = z.shape[:-1]
-        return self.layers(z.reshape(batch.numel(), self.latents)).unflatten(0, batch)
+        images = self.layers(z.reshape(batch.numel(), self.latents))
+        return images.reshape(*batch, *self.image_shape)

@@ -6,13 +6,13 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from .layers import check_image_shape, check_trailing, scaled
+from googol.networks.layers import check_image_shape, check_trailing, scaled
 
 
 class MLP(nn.Sequential):
     """Fully connected layers with SiLU between them; acts on the last dimension.
 
-    Arguments:
+    Args:
         inputs: Length of the vectors that come in.
         outputs: Length of the vectors that go out.
         hidden: Lengths in between; none gives a linear map.
@@ -35,7 +35,7 @@ class MLP(nn.Sequential):
 class MLPEncoder(nn.Module):
     """An `MLP` from an image to a vector.
 
-    Arguments:
+    Args:
         image_shape: (channels, height, width) of the images.
         outputs: Length of the vector made of each image.
         hidden: Lengths of the hidden layers.
@@ -61,7 +61,7 @@ class MLPEncoder(nn.Module):
 class MLPDecoder(nn.Module):
     """An `MLP` from a vector to an image.
 
-    Arguments:
+    Args:
         latents: Length of the vectors.
         image_shape: (channels, height, width) of what is made of each vector. The channels are those of
             the image times what the likelihood needs for each of them.

@@ -1,5 +1,5 @@
 """Posteriors: modules that return q(z given x) when called with x."""
 
-from .diagonal import DiagonalNormal
+from googol.posteriors.diagonal import DiagonalNormal
 
 __all__ = ["DiagonalNormal"]

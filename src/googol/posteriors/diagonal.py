@@ -19,7 +19,7 @@ class DiagonalNormal(nn.Module):
     References:
         Kingma & Welling, Auto-Encoding Variational Bayes, 2014, https://arxiv.org/abs/1312.6114.
 
-    Arguments:
+    Args:
         encoder: From x to vectors (…, 2 · latents).
         latents: The number of latent variables.
 

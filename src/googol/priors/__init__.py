@@ -1,5 +1,5 @@
 """Priors: modules that return p(z), or a joint p(z, y), when called with nothing."""
 
-from .standard_normal import StandardNormal
+from googol.priors.standard_normal import StandardNormal
 
 __all__ = ["StandardNormal"]

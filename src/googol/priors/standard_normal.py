@@ -8,7 +8,7 @@ from torch.distributions import Independent, Normal
 class StandardNormal(nn.Module):
     """p(z) = N(0, I); nothing to learn.
 
-    Arguments:
+    Args:
         latents: The number of latent variables.
 
     Example:
