@@ -1,0 +1,307 @@
+"""Products of long chains of non-negative matrices, with log-scales kept beside the matrices.
+
+This is the only place that multiplies chains. A chain has ``n`` links; link ``j`` holds ``N``
+matrices ``Q_j[k]`` of shape ``(m, m)``, and a row of a batch turns it into one matrix
+
+    A_j = sum_k exp(log_weight_jk) Q_j[k]
+
+The product ``A_1 A_2 … A_n`` is what densities, marginals, conditionals and samples are made of.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Boundary = Literal["ring", "train"]
+
+# Rows of a block of the batch: large enough to hide the overhead of a call, small enough that a
+# block's matrices stay in cache.
+_ROWS_PER_BLOCK = 512
+
+
+class Scaled(NamedTuple):
+    """A batch of matrices stored as ``matrix * exp(log_scale)``; a log-scale of ``-inf`` says precision was lost."""
+
+    matrix: Tensor  # (B, rows, m)
+    log_scale: Tensor  # (B,), double precision, a constant for autograd
+
+
+class Chain:
+    """A chain of ``n`` links with ``N`` non-negative ``(m, m)`` matrices each, closed as a ring or a train.
+
+    A ring is closed by the trace, ``Tr(A_1 … A_n)``; a train by vectors of ones, ``1ᵀ A_1 … A_n 1``.
+
+    Args:
+        log_cores: The logarithms of the matrices, shape ``(n, N, m, m)``; ``-inf`` is a zero.
+        boundary: ``"ring"`` or ``"train"``.
+    """
+
+    def __init__(self, log_cores: Tensor, boundary: Boundary) -> None:
+        # The scale of each matrix moves to the weights, so that a component with a tiny matrix
+        # cannot hide the others. It cancels in every result, so it needs no gradient.
+        lowest = torch.finfo(log_cores.dtype).min
+        self.log_scale = log_cores.detach().amax((-2, -1)).clamp_min(lowest)  # (n, N)
+        self.cores = (log_cores - self.log_scale[..., None, None]).exp()  # (n, N, m, m), at most 1
+        self.boundary = boundary
+
+    @classmethod
+    def from_scaled(cls, cores: Tensor, log_scale: Tensor, boundary: Boundary) -> Chain:
+        chain = cls.__new__(cls)
+        peak = cores.detach().amax((-2, -1))
+        safe = torch.where(peak > 0, peak, 1.0)
+        chain.cores = cores / safe[..., None, None]
+        chain.log_scale = (log_scale + peak.log()).clamp_min(torch.finfo(cores.dtype).min)
+        chain.boundary = boundary
+        return chain
+
+    def __len__(self) -> int:
+        return self.cores.shape[0]
+
+    @property
+    def rank(self) -> int:
+        return self.cores.shape[-1]
+
+    def product(self, log_weights: Tensor, *, boundary: Boundary | None = None) -> Scaled:
+        """The product over all links for every row: ``A_1 … A_n`` for a ring, ``1ᵀ A_1 … A_n`` for a train.
+
+        Args:
+            log_weights: Shape ``(n, B, N)``.
+            boundary: Form the product as for this boundary instead of the chain's own.
+        """
+        closing = self.boundary if boundary is None else boundary
+        if len(self) == 0:
+            batch, m = log_weights.shape[1], self.rank
+            eye = torch.eye(m, dtype=self.cores.dtype, device=self.cores.device)
+            start = eye if closing == "ring" else eye.new_ones(1, m)
+            return Scaled(
+                start.expand(batch, -1, -1), torch.zeros(batch, dtype=torch.float64, device=eye.device)
+            )
+        blocks = [
+            _block_product(block, self, closing)
+            for block in log_weights.split(_rows_per_block(log_weights.shape[1]), dim=1)
+        ]
+        if len(blocks) == 1:
+            return blocks[0]
+        return Scaled(torch.cat([b.matrix for b in blocks]), torch.cat([b.log_scale for b in blocks]))
+
+    def close(self, product: Tensor) -> Tensor:
+        """The number that a product stands for: the trace, or the sum over the last bond."""
+        if self.boundary == "ring":
+            return product.diagonal(dim1=-2, dim2=-1).sum(-1)
+        return product.sum((-2, -1))
+
+    def log_sum(self, log_weights: Tensor) -> Tensor:
+        """``log Tr(A_1 … A_n)``, or ``log 1ᵀ A_1 … A_n 1``, of every row, in double precision.
+
+        Rows whose product underflows are computed again in the logarithmic domain.
+
+        Args:
+            log_weights: Shape ``(n, B, N)``.
+
+        Returns:
+            Shape ``(B,)``.
+        """
+        product = self.product(log_weights)
+        closed = self.close(product.matrix)
+        result = closed.double().log() + product.log_scale
+        lost = ~result.detach().isfinite()
+        if not bool(lost.any()):
+            return result
+        safe = closed.masked_fill(lost, 1.0).double().log() + product.log_scale.masked_fill(lost, 0.0)
+        return safe.index_put((lost.nonzero().squeeze(-1),), self._log_domain(log_weights[:, lost]))
+
+    def links(self, log_weights: Tensor) -> Tensor:
+        """The matrices A_j themselves, scaled to a largest entry of about one: ``(n, B, m, m)``."""
+        x = log_weights + self.log_scale.unsqueeze(1).to(log_weights.dtype)
+        peak = x.detach().amax(-1, keepdim=True).clamp_min(torch.finfo(self.cores.dtype).min)
+        weights = (x - peak).exp().to(self.cores.dtype)
+        return (weights @ self.cores.flatten(-2)).unflatten(-1, (self.rank, self.rank))
+
+    def select(self, links: list[int], components: int | None = None) -> Chain:
+        """The chain of some links alone, in the given order, each with its first ``components`` matrices."""
+        return Chain.from_scaled(
+            self.cores[links, :components], self.log_scale[links, :components], self.boundary
+        )
+
+    def absorb(self, kept: list[int]) -> Chain:
+        """The chain over the kept links, with the others summed out and multiplied into their neighbours.
+
+        The product of the new chain equals that of the old one with weights of one on all that is left out.
+
+        Args:
+            kept: Increasing positions, at least one.
+        """
+        gap_starts = [0, *(j + 1 for j in kept)]
+        gap_ends = [*kept, len(self)]
+        gaps = [self._gap(a, b) for a, b in zip(gap_starts, gap_ends, strict=True)]
+        cores, log_scale = self.cores[kept], self.log_scale[kept].double()
+        if gaps[0] is not None:
+            cores = torch.cat([gaps[0].matrix[0] @ cores[:1], cores[1:]])
+            log_scale = torch.cat([log_scale[:1] + gaps[0].log_scale, log_scale[1:]])
+        if any(gap is not None for gap in gaps[1:]):
+            eye = torch.eye(self.rank, dtype=cores.dtype, device=cores.device)
+            right = torch.stack([eye if gap is None else gap.matrix[0] for gap in gaps[1:]])
+            cores = cores @ right.unsqueeze(1)
+            zero = log_scale.new_zeros(1)
+            log_scale = log_scale + torch.stack([zero if gap is None else gap.log_scale for gap in gaps[1:]])
+        return Chain.from_scaled(cores, log_scale.to(cores.dtype), self.boundary)
+
+    def _gap(self, start: int, end: int) -> Scaled | None:
+        if start == end:
+            return None
+        # In double precision: it costs little, once a chain, and what is lost here would be lost for every row.
+        part = Chain.from_scaled(self.cores[start:end].double(), self.log_scale[start:end].double(), "ring")
+        matrix, log_scale = part.product(part.cores.new_zeros(end - start, 1, part.cores.shape[1]))
+        return Scaled(matrix.to(self.cores.dtype), log_scale)
+
+    def _log_domain(self, log_weights: Tensor) -> Tensor:
+        """The sum computed with logarithms of all entries: slow, and right wherever products underflow."""
+        log_cores = self.cores.double().log() + self.log_scale.double()[..., None, None]
+        result = []
+        for row in log_weights.double().unbind(1):  # (n, N): one row at a time bounds the memory
+            total = None
+            for log_core, weight in zip(log_cores.unbind(0), row.unbind(0), strict=True):
+                link = _logsumexp(log_core + weight[:, None, None], 0)
+                if total is None:
+                    total = link if self.boundary == "ring" else _logsumexp(link, 0).unsqueeze(0)
+                else:
+                    total = _logsumexp(total.unsqueeze(-1) + link.unsqueeze(0), -2)
+            if total is None:
+                total = log_cores.new_zeros(1, 1)
+            closed = total.diagonal() if self.boundary == "ring" else total.flatten()
+            result.append(_logsumexp(closed, 0))
+        return torch.stack(result)
+
+
+def _logsumexp(x: Tensor, dim: int) -> Tensor:
+    """``logsumexp`` whose gradient at a slice of ``-inf`` alone is zero instead of NaN."""
+    peak = x.detach().amax(dim, keepdim=True)
+    peak = torch.where(peak.isfinite(), peak, 0.0)
+    total = (x - peak).exp().sum(dim)
+    empty = total == 0
+    log_total = torch.where(empty, 1.0, total).log() + peak.squeeze(dim)
+    return log_total.masked_fill(empty, -math.inf)
+
+
+def _rows_per_block(batch: int) -> int:
+    return batch if batch <= _ROWS_PER_BLOCK * 3 // 2 else _ROWS_PER_BLOCK
+
+
+def _segments(n: int, rows: int) -> int:
+    """How many parts of a chain are multiplied side by side: more where the batch alone is too small."""
+    return max(1, min(round(math.sqrt(n)), _ROWS_PER_BLOCK // max(rows, 1)))
+
+
+def _padded_rank(rank: int) -> int:
+    """Batched products of small matrices are up to 1.5 times faster on CPUs where the size is a multiple of 4."""
+    return rank if rank < 8 else -(-rank // 4) * 4
+
+
+def _block_product(log_weights: Tensor, chain: Chain, boundary: Boundary) -> Scaled:
+    """The product for one block of rows: split into segments, which are multiplied side by side, then joined."""
+    n, rows, components = log_weights.shape
+    rank, m = chain.rank, _padded_rank(chain.rank)
+    segments = _segments(n, rows) if boundary == "ring" else 1
+    length = -(-n // segments)
+    segments = -(-n // length)
+    log_weights = log_weights + chain.log_scale.unsqueeze(1).to(log_weights.dtype)
+    cores = torch.nn.functional.pad(chain.cores, (0, m - rank, 0, m - rank))
+    if padding := segments * length - n:  # links that are the identity
+        first = torch.arange(components, device=cores.device) == 0
+        identity = torch.eye(m, dtype=cores.dtype, device=cores.device) * first[:, None, None]
+        cores = torch.cat([cores, identity.expand(padding, -1, -1, -1)])
+        log_weights = torch.cat([log_weights, log_weights.new_zeros(padding, rows, components)])
+    parts, log_scale = _Product.apply(
+        log_weights.reshape(segments, length, rows, components),
+        cores.reshape(segments, length, components, m * m),
+        boundary == "train",
+    )
+    product, total = parts[0], log_scale.sum(0)
+    for part in parts.unbind(0)[1:]:
+        product = product @ part
+        peak = product.detach().amax((-2, -1)).clamp_min(torch.finfo(product.dtype).tiny)
+        product = product / peak[:, None, None]
+        total = total + peak.double().log()
+    return Scaled(product[:, :rank, :rank], total)
+
+
+class _Product(torch.autograd.Function):
+    """``P = A_1 … A_T`` for several segments and rows at once, rescaled on the way.
+
+    Only the running products are kept for the gradient; the matrices ``A_t`` are formed again by one matrix
+    product a link, and the ``(rows, N, m, m)`` tensor of the plain formula never exists.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, log_weights: Tensor, cores: Tensor, vector: bool) -> tuple[Tensor, Tensor]:
+        # log_weights (S, T, B, N), cores (S, T, N, m * m); the result is (S, B, m or 1, m), log-scales (S, B)
+        segments, length, batch, _ = log_weights.shape
+        m = math.isqrt(cores.shape[-1])
+        rows = 1 if vector else m
+        tiny = torch.finfo(cores.dtype).tiny
+        # The largest entry of each A_t comes to lie in [1, N].
+        shift = log_weights.amax(-1, keepdim=True).clamp_min(torch.finfo(cores.dtype).min)
+        weights = (log_weights - shift).exp_().to(cores.dtype)
+        log_scale = shift.double().sum((1, 3))
+        keep = any(ctx.needs_input_grad)
+        running = cores.new_empty(length if keep else 2, segments * batch, rows, m)
+        links = cores.new_empty(segments, batch, m * m)
+        matrices = links.view(segments * batch, m, m)
+        lost = torch.zeros(segments, batch, dtype=torch.bool, device=cores.device)
+        for t in range(length):
+            product = running[t % running.shape[0]]
+            torch.bmm(weights[:, t], cores[:, t], out=links)
+            if t == 0:
+                product.copy_(matrices.sum(1, keepdim=True) if vector else matrices)
+            else:
+                torch.bmm(running[(t - 1) % running.shape[0]], matrices, out=product)
+            if t % 2 == 1 and t + 1 < length:
+                # The scale is taken out of the next link's weights, which are few, not of the product.
+                peak = product.amax((1, 2)).view(segments, batch)
+                # A product that falls this far within two links has lost entries that may matter later.
+                lost |= peak < tiny**0.5
+                peak.clamp_min_(tiny)
+                weights[:, t + 1].div_(peak.unsqueeze(-1))
+                log_scale += peak.double().log()
+        product = product.view(segments, batch, rows, m)
+        peak = product.amax((2, 3))
+        lost |= peak < tiny**0.5
+        inverse = peak.clamp_min_(tiny).reciprocal()
+        log_scale += peak.double().log()
+        log_scale.masked_fill_(lost, -math.inf)
+        if keep:
+            ctx.save_for_backward(weights, cores, running, inverse)
+            ctx.log_weights_dtype = log_weights.dtype
+        ctx.mark_non_differentiable(log_scale)
+        return product * inverse[..., None, None], log_scale
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
+        weights, cores, running, inverse = ctx.saved_tensors
+        segments, length, batch, _n = weights.shape
+        _, rows, m = running.shape[1:]
+        grad_weights, grad_cores = torch.empty_like(weights), torch.empty_like(cores)
+        links, grad_links = (
+            weights.new_empty(segments, batch, m * m),
+            weights.new_empty(segments, batch, m * m),
+        )
+        matrices, grad_matrices = links.view(-1, m, m), grad_links.view(-1, m, m)
+        grad = (grad * inverse[..., None, None]).view(segments * batch, rows, m)
+        spare = torch.empty_like(grad)
+        for t in reversed(range(length)):
+            if t == 0:
+                grad_matrices.copy_(grad)  # the one row of a train is the sum of the rows of A_1
+            else:
+                torch.bmm(running[t - 1].mT, grad, out=grad_matrices)
+                torch.bmm(weights[:, t], cores[:, t], out=links)
+                torch.bmm(grad, matrices.mT, out=spare)
+                grad, spare = spare, grad
+            torch.bmm(grad_links, cores[:, t].mT, out=grad_weights[:, t])
+            torch.bmm(weights[:, t].mT, grad_links, out=grad_cores[:, t])
+        return grad_weights.mul_(weights).to(ctx.log_weights_dtype), grad_cores, None

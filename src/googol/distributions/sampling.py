@@ -1,0 +1,190 @@
+"""Drawing from a chain: the bonds first, then the indices between them, then the values.
+
+A ring with non-negative cores is a hidden Markov chain over its bonds. Given the first bond (of a ring: drawn
+from the diagonal of the full product) the others follow one after the other, each in proportion to an entry of
+a link times a message from the right; an index needs its two bonds only.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from googol.distributions.chain import Chain
+from googol.distributions.variables import Emissions
+
+# Messages kept at a time, in numbers: larger requests are drawn in parts.
+_MESSAGES = 2**25
+
+
+def sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int) -> Tensor:
+    """Draws ``count`` samples given every row of evidence.
+
+    Args:
+        rows: Evidence of shape ``(R, n)``, NaN where a variable is open.
+
+    Returns:
+        Shape ``(count, R, n)``.
+    """
+    n, batch = len(chain), len(rows)
+    if count == 0 or batch == 0:
+        return rows.new_zeros(count, batch, n).to(chain.cores.dtype)
+    part = max(1, _MESSAGES // (n * chain.rank * batch))
+    parts = []
+    log_weights = emissions.log_prob(rows)
+    for start in range(0, count, part):
+        size = min(part, count - start)
+        index = sample_indices(chain, log_weights, (~rows.isnan()).any(0), size)  # (n, R, size)
+        values = emissions.sample(index.flatten(1)).view(batch, size, n)
+        parts.append(values.transpose(0, 1))
+    return torch.where(rows.isnan(), torch.cat(parts), rows.to(chain.cores.dtype))
+
+
+def draw(weights: Tensor) -> Tensor:
+    """Indices drawn in proportion to non-negative weights, ``(…, k)`` to ``(…,)``; never one of weight zero."""
+    cumulated = weights.cumsum(-1)
+    total = cumulated[..., -1:]
+    threshold = torch.rand(total.shape, dtype=total.dtype, device=total.device) * total
+    threshold = torch.minimum(threshold, torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(cumulated, threshold, right=True).squeeze(-1).clamp_max_(weights.shape[-1] - 1)
+
+
+def sample_indices(chain: Chain, log_weights: Tensor, observed: Tensor, count: int) -> Tensor:
+    """Draws component indices given the weights of evidence.
+
+    Args:
+        log_weights: Shape ``(n, R, N)``, zero where nothing is observed.
+        observed: Shape ``(n,)``: which variables are observed in any row.
+
+    Returns:
+        Shape ``(n, R, count)``.
+    """
+    n, batch, _ = log_weights.shape
+    m = chain.rank
+    columns = observed.nonzero().flatten().tolist()
+    # Links of variables that no row observes are the same for all rows.
+    shared = chain.links(torch.zeros_like(log_weights[:, :1]))  # (n, 1, m, m)
+    own = (
+        dict(zip(columns, chain.select(columns).links(log_weights[columns]), strict=True)) if columns else {}
+    )
+    links = [own.get(j, shared[j]) for j in range(n)]  # each (R or 1, m, m)
+
+    if chain.boundary == "ring":
+        around = chain.absorb(columns) if columns else chain
+        weights = log_weights[columns] if columns else torch.zeros_like(log_weights[:, :1])
+        diagonal = around.product(weights).matrix.diagonal(dim1=1, dim2=2)
+        bond = draw(diagonal.expand(batch, -1).unsqueeze(1).expand(-1, count, -1).contiguous())
+        message = torch.nn.functional.one_hot(bond, m).to(shared.dtype)
+    else:
+        bond = None
+        message = shared.new_ones(batch, 1, m)
+
+    messages = [message]  # messages[j]: what follows bond j, from the last to the first
+    for j in reversed(range(n)):
+        link = links[j]
+        message = message @ link[0].mT if len(link) == 1 else torch.bmm(message, link.mT)
+        message = message / message.amax(-1, keepdim=True).clamp_min(torch.finfo(message.dtype).tiny)
+        messages.append(message)
+    messages.reverse()
+    if bond is None:
+        bond = draw(messages[0].expand(-1, count, -1).contiguous())
+
+    bonds = torch.empty(n + 1, batch, count, dtype=torch.int64, device=shared.device)
+    bonds[0] = bond
+    row = torch.arange(batch, device=shared.device).unsqueeze(1)
+    for j in range(n):
+        onward = links[j][0][bond] if len(links[j]) == 1 else links[j][row, bond]  # (R, count, m)
+        bond = draw(onward * messages[j + 1])
+        bonds[j + 1] = bond
+    return _indices_between(chain, log_weights, bonds)
+
+
+def _indices_between(chain: Chain, log_weights: Tensor, bonds: Tensor) -> Tensor:
+    """Every index in proportion to its weight times the entry of its core between the two bonds, all at once."""
+    n, _, count = bonds[1:].shape
+    x = log_weights + chain.log_scale.unsqueeze(1).to(log_weights.dtype)
+    weights = (x - x.amax(-1, keepdim=True)).exp().to(chain.cores.dtype)  # (n, R, N)
+    by_bonds = chain.cores.flatten(-2).mT.contiguous()  # (n, m * m, N)
+    pair = bonds[:-1] * chain.rank + bonds[1:]
+    position = torch.arange(n, device=bonds.device).view(n, 1, 1)
+    return draw(by_bonds[position, pair] * weights.unsqueeze(2))
+
+
+def reparameterize(chain: Chain, emissions: Emissions, rows: Tensor, drawn: Tensor) -> Tensor:
+    """Attaches to drawn samples their gradients by implicit differentiation.
+
+    Variable after variable: ``z_j = drawn_j − (F_j(drawn_j; z_<j) − its value) / p_j``, whose value is that of
+    ``drawn_j`` and whose derivatives solve the triangular system ``dF_j(z_j given z_<j) = 0``.
+
+    Args:
+        rows: Evidence of shape ``(R, n)``, NaN where open; all discrete variables are observed.
+        drawn: Samples of shape ``(S, R, n)``.
+
+    Returns:
+        Shape ``(S, R, n)``.
+    """
+    count, batch, n = drawn.shape
+    open_columns = rows.isnan().any(0).tolist()
+    evidence = emissions.log_prob(rows)  # (n, R, N)
+    links = chain.links(evidence)
+    tiny = torch.finfo(drawn.dtype).tiny
+
+    # What follows each variable: a matrix for a ring, a vector for a train, (R, m, m or 1).
+    m = chain.rank
+    after = (
+        torch.eye(m, dtype=drawn.dtype, device=drawn.device)
+        if chain.boundary == "ring"
+        else drawn.new_ones(m, 1)
+    )
+    after = after.expand(batch, -1, -1)
+    following = [after]
+    for j in reversed(range(1, n)):
+        after = links[j] @ after
+        after = after / after.detach().amax((-2, -1), keepdim=True).clamp_min(tiny)
+        following.append(after)
+    following.reverse()
+
+    before = (
+        after.new_ones(1, m)
+        if chain.boundary == "train"
+        else torch.eye(m, dtype=drawn.dtype, device=drawn.device)
+    )
+    before = before.expand(count, batch, -1, -1)
+    values = []
+    for j in range(n):
+        if not open_columns[j]:
+            values.append(rows[:, j].expand(count, -1).to(drawn.dtype))
+            before = before @ links[j]
+        else:
+            # p(s_j given z_<j and the evidence) is linear in the core of s_j.
+            around = before.mT @ following[j].mT  # (S, R, m, m)
+            scale = (
+                chain.log_scale[j] + evidence[j]
+            )  # (R, N): the evidence of rows that observe this variable
+            weights = (
+                torch.einsum("srab,kab->srk", around, chain.cores[j]) * (scale - scale.amax(-1, True)).exp()
+            )
+            weights = (weights / weights.sum(-1, keepdim=True)).to(drawn.dtype)
+            value = torch.where(
+                rows[:, j].isnan(), _implicit(emissions, j, weights, drawn[..., j]), rows[:, j]
+            )
+            values.append(value.to(drawn.dtype))
+            single = emissions.select([j])
+            link = chain.select([j], single.components).links(single.log_prob(values[-1].reshape(-1, 1)))
+            before = before @ link[0].view(count, batch, m, m)
+        before = before / before.detach().amax((-2, -1), keepdim=True).clamp_min(tiny)
+    return torch.stack(values, -1)
+
+
+def _implicit(emissions: Emissions, j: int, weights: Tensor, drawn: Tensor) -> Tensor:
+    """The value drawn from a mixture with the gradient by its weights and its components' parameters."""
+    single = emissions.select([j])
+    positions, parameters = single.groups[0]
+    kind = single.variables[positions[0]]
+    parameters = {name: parameter[0] for name, parameter in parameters.items()}
+    value = drawn.unsqueeze(-1)
+    below = (weights[..., : single.components] * kind.cdf(parameters, value)).sum(-1)  # type: ignore[attr-defined]
+    with torch.no_grad():
+        density = (weights[..., : single.components] * kind.log_prob(parameters, value).exp()).sum(-1)
+        density = density.clamp_min(torch.finfo(density.dtype).tiny)
+    return drawn - (below - below.detach()) / density

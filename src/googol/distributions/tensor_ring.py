@@ -1,0 +1,187 @@
+"""The tensor ring (or train) as a module: parameters in, a distribution out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from googol.distributions.chain import Boundary, Chain
+from googol.distributions.initial import latent_class_cores
+from googol.distributions.joint import TensorRingDistribution
+from googol.distributions.variables import Emissions, Variable
+
+
+class TensorRing(nn.Module):
+    r"""A learnable distribution over a lattice of components, with its weights in tensor-ring format.
+
+    Every variable j has an index :math:`s_j`, a core :math:`Q_j` of shape :math:`(N_j, m, m)` with non-negative
+    entries, and an emission that says what is seen given the index. Called without arguments, the module returns
+    the :class:`~googol.distributions.TensorRingDistribution`
+
+    .. math:: p(v) \propto \sum_{s_1 … s_n} \mathrm{Tr}\Big(\prod_j Q_j[s_j]\Big) \prod_j p(v_j \mid s_j).
+
+    With ``boundary="train"`` the product of the cores is closed by vectors of ones in place of the trace: cheaper,
+    and without the dependence between the last variable and the first.
+
+    Args:
+        variables: What is seen of each variable: :class:`~googol.distributions.Normal`,
+            :class:`~googol.distributions.Categorical`, …
+        rank: The size m of the bonds between neighbours, at least 1.
+        boundary: ``"ring"`` or ``"train"``.
+        cores: Non-negative cores to start from, a list of tensors of shape ``(N_j, m, m)``; by default random.
+        device: Where the parameters are made.
+        dtype: Their type.
+
+    Raises:
+        ValueError: There is no variable, the rank is below 1, the boundary is unknown, or a core has another shape
+            or a negative or infinite entry, or is zero.
+
+    References:
+        Kuznetsov et al., A Prior of a Googol Gaussians (2019), equation 6;
+        Kuznetsov et al., Subset-Conditioned Generation Using VAE With A Learnable Tensor-Train Induced Prior
+        (2018), equation 4.
+
+    Example:
+        >>> ring = TensorRing([Normal(10)] * 100 + [Categorical(2)] * 10, rank=20)
+        >>> joint = ring()
+        >>> joint.sample((64,)).shape
+        torch.Size([64, 110])
+        >>> joint.log_prob(joint.sample((64,))).shape
+        torch.Size([64])
+    """
+
+    def __init__(
+        self,
+        variables: Iterable[Variable],
+        rank: int,
+        boundary: Boundary = "ring",
+        *,
+        cores: Sequence[Tensor] | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.variables = tuple(variables)
+        if not self.variables:
+            raise ValueError("variables must hold at least one variable")
+        for j, variable in enumerate(self.variables):
+            if not isinstance(variable, Variable):
+                raise TypeError(
+                    f"variables[{j}] must be a Variable such as Normal(10), got {type(variable).__name__}"
+                )
+        if isinstance(rank, bool) or not isinstance(rank, int):
+            raise TypeError(f"rank must be an int, got {rank!r}")
+        if rank < 1:
+            raise ValueError(f"rank must be at least 1, got {rank}")
+        if boundary not in ("ring", "train"):
+            raise ValueError(f"boundary must be 'ring' or 'train', got {boundary!r}")
+        self.rank, self.boundary = rank, boundary
+        # Variables of the same family and size share stacked parameters.
+        kinds: dict[tuple[type, int], list[int]] = {}
+        for j, variable in enumerate(self.variables):
+            kinds.setdefault((type(variable), variable.components), []).append(j)
+        self._positions = list(kinds.values())
+        dtype = torch.get_default_dtype() if dtype is None else dtype
+        self.components = nn.ModuleList()
+        self.log_cores = nn.ParameterList()
+        for positions in self._positions:
+            starts = [self.variables[j].initial_parameters() for j in positions]
+            stacked = {name: torch.stack([s[name] for s in starts]).to(device, dtype) for name in starts[0]}
+            self.components.append(nn.ParameterDict({name: nn.Parameter(v) for name, v in stacked.items()}))
+            shape = (len(positions), self.variables[positions[0]].components, rank, rank)
+            self.log_cores.append(nn.Parameter(torch.randn(shape, device=device, dtype=dtype)))
+        if cores is not None:
+            self._set_cores(self._checked_cores(cores))
+
+    def __len__(self) -> int:
+        return len(self.variables)
+
+    def extra_repr(self) -> str:
+        return f"{len(self)} variables, rank={self.rank}, boundary={self.boundary!r}"
+
+    def forward(self) -> TensorRingDistribution:
+        emissions = self._emissions()
+        # Shorter cores are filled up with components of weight zero.
+        padded = [
+            nn.functional.pad(core, (0, 0, 0, 0, 0, emissions.components - core.shape[1]), value=-math.inf)
+            if core.shape[1] < emissions.components
+            else core
+            for core in self.log_cores
+        ]
+        order = [j for positions in self._positions for j in positions]
+        log_cores = padded[0] if len(padded) == 1 else torch.cat(padded)
+        if order != sorted(order):
+            log_cores = log_cores[torch.tensor(order, device=log_cores.device).argsort()]
+        return TensorRingDistribution(Chain(log_cores, self.boundary), emissions)
+
+    def _emissions(self) -> Emissions:
+        groups = [(p, dict(c.items())) for p, c in zip(self._positions, self.components, strict=True)]
+        return Emissions(self.variables, groups, self.log_cores[0])
+
+    @property
+    def cores(self) -> list[Tensor]:
+        """The non-negative cores, a list of n tensors of shape ``(N_j, m, m)``."""
+        cores = dict[int, Tensor]()
+        for positions, log_cores in zip(self._positions, self.log_cores, strict=True):
+            cores.update(zip(positions, log_cores.exp().unbind(0), strict=True))
+        return [cores[j] for j in range(len(self))]
+
+    def _checked_cores(self, cores: Sequence[Tensor]) -> list[Tensor]:
+        if len(cores) != len(self):
+            raise ValueError(f"cores must hold one tensor a variable, {len(self)}, got {len(cores)}")
+        checked = [torch.as_tensor(core).detach() for core in cores]
+        for j, (core, variable) in enumerate(zip(checked, self.variables, strict=True)):
+            expected = (variable.components, self.rank, self.rank)
+            if core.shape != expected:
+                raise ValueError(f"cores[{j}] must have the shape {expected}, got {tuple(core.shape)}")
+            if not bool((core.isfinite() & (core >= 0)).all()):
+                raise ValueError(f"cores[{j}] must be non-negative and finite")
+            if not bool((core > 0).any()):
+                raise ValueError(f"cores[{j}] must have a positive entry, all are zero")
+        return checked
+
+    @torch.no_grad()
+    def _set_cores(self, cores: Sequence[Tensor]) -> None:
+        for positions, log_cores in zip(self._positions, self.log_cores, strict=True):
+            for row, j in enumerate(positions):
+                log_cores[row] = cores[j].to(log_cores.device, torch.float64).log().to(log_cores.dtype)
+
+    @torch.no_grad()
+    def fit_initial(self, samples: Tensor) -> None:
+        """Starts from data: components on the data of each variable, bonds on clusters of the samples.
+
+        The components of a continuous variable go to the quantiles of its data. A mixture of m products over the
+        variables (a latent class model, fitted by expectation-maximisation) then gives the cores: bond value a
+        stands for class a, and neighbouring bonds agree but for a small probability of change, so that no entry is
+        zero and training can turn the mixture into a ring.
+
+        Args:
+            samples: Shape ``(B, n)`` with at least two rows; NaN = missing, skipped.
+
+        Raises:
+            ValueError: The shape is another, an entry is infinite or no value of a discrete variable, or a
+                variable has no observed entry.
+        """
+        if (
+            not isinstance(samples, Tensor)
+            or samples.dim() != 2
+            or samples.shape[1] != len(self)
+            or len(samples) < 2
+        ):
+            shape = tuple(samples.shape) if isinstance(samples, Tensor) else type(samples).__name__
+            raise ValueError(f"samples must have the shape (B, {len(self)}) with B at least 2, got {shape}")
+        like = self.log_cores[0]
+        samples = self()._check(samples.detach().to(like), "samples")
+        observed = ~samples.isnan()
+        if not bool(observed.any(0).all()):
+            empty = (~observed.any(0)).nonzero().flatten().tolist()
+            raise ValueError(f"samples must hold an observed entry of every variable, none for {empty}")
+        for positions, components in zip(self._positions, self.components, strict=True):
+            for row, j in enumerate(positions):
+                start = self.variables[j].initial_parameters(samples[observed[:, j], j])
+                for name, value in start.items():
+                    components[name][row] = value.to(like)
+        self._set_cores(latent_class_cores(self._emissions().log_prob(samples), self.rank, self.variables))
