@@ -17,6 +17,11 @@ def _sizes(image_shape: Sequence[int]) -> list[tuple[int, int]]:
     return [(height >> level, width >> level) for level in range(4)]
 
 
+def _outer(width: int) -> int:
+    """Channels at the highest resolution: a quarter, for there an image costs the most."""
+    return max(1, width // 4)
+
+
 class ConvEncoder(nn.Module):
     r"""Six convolutions followed by two fully connected layers, with SiLU between them.
 
@@ -31,7 +36,7 @@ class ConvEncoder(nn.Module):
     Args:
         image_shape: (channels, height, width) of the images, sides of at least 8.
         outputs: Length of the vector made of each image.
-        width: Channels of the first two convolutions; the other four have twice as many.
+        width: Channels of the last four convolutions; the first two, on larger images, have a quarter.
 
     Example:
         >>> import torch
@@ -41,10 +46,10 @@ class ConvEncoder(nn.Module):
         torch.Size([5, 2, 10])
     """
 
-    def __init__(self, image_shape: Sequence[int], outputs: int, *, width: int = 32):
+    def __init__(self, image_shape: Sequence[int], outputs: int, *, width: int = 64):
         super().__init__()
         self.image_shape = check_image_shape(image_shape, at_least=8)
-        channels = [self.image_shape[0], width, 2 * width, 2 * width]
+        channels = [self.image_shape[0], _outer(width), width, width]
         height, breadth = _sizes(self.image_shape)[-1]
         layers: list[nn.Module] = []
         for before, after in pairwise(channels):
@@ -71,7 +76,7 @@ class ConvDecoder(nn.Module):
         latents: Length of the vectors.
         image_shape: (channels, height, width) of what is made of each vector, sides of at least 8.
             The channels are those of the image times what the likelihood needs for each of them.
-        width: Channels of the last two hidden layers; the four before have twice as many.
+        width: Channels of the first four layers of images; the next, on the largest, have a quarter.
 
     Example:
         >>> import torch
@@ -81,11 +86,11 @@ class ConvDecoder(nn.Module):
         torch.Size([5, 3, 2, 28, 20])
     """
 
-    def __init__(self, latents: int, image_shape: Sequence[int], *, width: int = 32):
+    def __init__(self, latents: int, image_shape: Sequence[int], *, width: int = 64):
         super().__init__()
         self.latents = latents
         self.image_shape = check_image_shape(image_shape, at_least=8)
-        channels = [2 * width, 2 * width, width, self.image_shape[0]]
+        channels = [width, width, _outer(width), self.image_shape[0]]
         sizes = _sizes(self.image_shape)[::-1]
         smallest = (channels[0], *sizes[0])
         layers: list[nn.Module] = [scaled(nn.Linear(latents, HIDDEN)), nn.SiLU()]
