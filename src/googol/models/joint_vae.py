@@ -1,0 +1,196 @@
+"""The variational autoencoder whose codes and labels share one tensor ring: VAE-TTLP and VAE-TRIP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal
+
+from googol.distributions import TensorRing
+from googol.models.vae import VAE
+
+
+class JointVAE(VAE):
+    r"""A variational autoencoder with a joint distribution :math:`p(z, y)` of codes and conditions.
+
+    For an object x with observed conditions :math:`y_{ob}` it maximises (equation 6 of the reference)
+
+    .. math:: E_{q(z \mid x)} [\log p(x \mid z) + \log p(z, y_{ob}) - \log q(z \mid x)]
+              + \lambda\, E_{q(z \mid x)} \log p(y_{ob} \mid z)
+
+    where the conditions that are not observed are summed out exactly, and the second line is an option that makes
+    the codes tell the labels. It generates under any subset of the conditions and fills in the others.
+
+    Training can start with stages: for ``warmup_epochs`` the codes have a standard normal prior and the labels play
+    no part; then the ring starts from the codes and labels of the training data
+    (:meth:`~googol.distributions.TensorRing.fit_initial`), and everything is trained together, or, with
+    ``freeze_autoencoder`` ("pretrained VAE"), the ring alone.
+
+    Args:
+        prior: A ring or train over the d latents followed by the c conditions.
+        posterior: q(z given x), over d latents.
+        likelihood: p(x given z).
+        label_weight: The weight λ of log p(y given z), not negative.
+        warmup_epochs: How many epochs of a plain VAE come first.
+        freeze_autoencoder: Whether only the ring is trained after the warm-up.
+
+    References:
+        Kuznetsov et al., Subset-Conditioned Generation Using Variational Autoencoder With A Learnable Tensor-Train
+        Induced Prior (2018), equations 4 to 8; Kuznetsov et al., A Prior of a Googol Gaussians (2019).
+
+    Example:
+        >>> import torch
+        >>> from googol.distributions import Categorical, Normal, TensorRing
+        >>> from googol.likelihoods import Bernoulli
+        >>> from googol.networks import MLPDecoder, MLPEncoder
+        >>> from googol.posteriors import DiagonalNormal
+        >>> prior = TensorRing([Normal(5)] * 3 + [Categorical(10), Categorical(2)], rank=4)
+        >>> posterior = DiagonalNormal(MLPEncoder((1, 8, 8), 2 * 3), 3)
+        >>> model = JointVAE(prior, posterior, Bernoulli(MLPDecoder(3, (1, 8, 8))))
+        >>> model.sample(6, given=torch.tensor([7.0, float("nan")])).shape
+        torch.Size([6, 1, 8, 8])
+        >>> [probs.shape for probs in model.impute(torch.rand(4, 1, 8, 8))]
+        [torch.Size([4, 10]), torch.Size([4, 2])]
+    """
+
+    prior: TensorRing
+
+    def __init__(
+        self,
+        prior: TensorRing,
+        posterior: nn.Module,
+        likelihood: nn.Module,
+        *,
+        label_weight: float = 0.0,
+        warmup_epochs: int = 0,
+        freeze_autoencoder: bool = False,
+    ) -> None:
+        super().__init__(prior, posterior, likelihood)
+        self.latents = int(posterior.latents)
+        self.conditions = len(prior) - self.latents
+        if self.conditions < 1:
+            raise ValueError(
+                f"prior must have more variables than posterior has latents, got {len(prior)} and {self.latents}"
+            )
+        if label_weight < 0:
+            raise ValueError(f"label_weight must not be negative, got {label_weight}")
+        self.label_weight = label_weight
+        self.warmup_epochs = warmup_epochs
+        self.freeze_autoencoder = freeze_autoencoder
+        # Whether the ring is in use yet: part of the state, so that training can be resumed.
+        self.register_buffer("started", torch.tensor(warmup_epochs == 0))
+
+    # -- training
+
+    def on_epoch_start(self, epoch: int, batches: Callable[[], Iterator[tuple[Tensor, Tensor]]]) -> bool:
+        """Starts the ring from the codes of the training data when the warm-up is over.
+
+        Args:
+            epoch: The epoch that begins, from 0.
+            batches: Gives the training data in batches ``(x, y)``.
+
+        Returns:
+            Whether the prior's parameters have been set anew.
+        """
+        if epoch != self.warmup_epochs or bool(self.started):
+            return False
+        with torch.no_grad():
+            samples = [torch.cat([self.posterior(x).sample(), y], -1) for x, y in batches()]
+        self.prior.fit_initial(torch.cat(samples))
+        self.started.fill_(True)
+        return True
+
+    def loss(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """The negative objective, averaged over the batch, and its terms.
+
+        Args:
+            x: Shape ``(B, channels, height, width)``.
+            y: Shape ``(B, c)``; NaN = not observed.
+        """
+        if not bool(self.started):
+            standard = Independent(Normal(x.new_zeros(self.latents), x.new_ones(())), 1)
+            return self._negative_elbo(x, standard.log_prob)
+        frozen = self.freeze_autoencoder and self.warmup_epochs > 0
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            q = self.posterior(x)
+            z = q.rsample()
+            log_q = q.log_prob(z)
+            reconstruction = -self.likelihood(z).log_prob(x).mean()
+        count = len(x)
+        both = torch.stack([torch.cat([z, y], -1), torch.cat([z, torch.full_like(y, torch.nan)], -1)])
+        log_joint, log_code = self.prior().log_prob(both)
+        log_label = (log_joint - log_code).sum() / count
+        kl = (log_q - log_code).mean()
+        loss = reconstruction + kl - (1 + self.label_weight) * log_label
+        return {"loss": loss, "reconstruction": reconstruction, "kl": kl, "log_p_y_given_z": log_label}
+
+    # -- bounds
+
+    def log_prior(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """log p(z, y_ob), with NaN and all of ``None`` summed out."""
+        y = z.new_full((self.conditions,), torch.nan) if y is None else y
+        y = y.to(z.dtype).expand(*z.shape[:-1], -1)
+        return self.prior().log_prob(torch.cat([z, y], -1))
+
+    def elbo(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The lower bound of log p(x, y_ob) (equation 6) with one z a row, shape ``(B,)``."""
+        return self.importance_bound(x, 1, y)
+
+    def importance_bound(self, x: Tensor, k: int, y: Tensor | None = None) -> Tensor:
+        """The importance-weighted bound of log p(x, y_ob), shape ``(B,)``; see :meth:`VAE.importance_bound`."""
+        return self._importance_weighted(x, k, partial(self.log_prior, y=y))
+
+    # -- questions
+
+    @torch.no_grad()
+    def sample(self, n: int, given: Tensor | None = None) -> Tensor:
+        """n images under any subset of the conditions.
+
+        Args:
+            n: The number of images.
+            given: Conditions of shape ``(c,)``, or ``(n, c)`` with a pattern for each image; NaN = left open.
+
+        Returns:
+            Means of p(x given z), shape ``(n, channels, height, width)``.
+        """
+        return self.likelihood(self.sample_joint(n, given)[0]).mean
+
+    @torch.no_grad()
+    def sample_joint(self, n: int, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """n codes ``(n, d)`` with their conditions ``(n, c)``, drawn from p(z, y given the given conditions)."""
+        joint = self.prior()
+        if given is None:
+            drawn = joint.sample((n,))
+        else:
+            if given.shape not in {(self.conditions,), (n, self.conditions)}:
+                raise ValueError(
+                    f"given must have the shape ({self.conditions},) or ({n}, {self.conditions}), got {tuple(given.shape)}"
+                )
+            evidence = joint.log_normalizer.new_full((*given.shape[:-1], len(self.prior)), torch.nan)
+            evidence[..., self.latents :] = given
+            drawn = joint.condition(evidence).sample((n,) if given.dim() == 1 else ())
+        return drawn[:, : self.latents], drawn[:, self.latents :]
+
+    @torch.no_grad()
+    def impute(self, x: Tensor, y: Tensor | None = None, *, draws: int = 8) -> list[Tensor]:
+        """p(y_j given x and the observed conditions) of every discrete condition.
+
+        .. math:: p(y_j \\mid x, y_{ob}) \\approx \\frac1L \\sum_l p(y_j \\mid z_l, y_{ob}), \\qquad z_l \\sim q(z \\mid x)
+
+        Args:
+            x: Shape ``(B, channels, height, width)``.
+            y: Conditions known already, ``(B, c)``; NaN = not observed.
+            draws: The number L of codes drawn for each x.
+
+        Returns:
+            For each condition the probabilities of its values, ``(B, N_j)``; for a continuous condition the
+            probabilities of its components.
+        """
+        z = self.posterior(x).sample((draws,))
+        y = z.new_full((len(x), self.conditions), torch.nan) if y is None else y.to(z.dtype)
+        probs = self.prior().component_probs(torch.cat([z, y.expand(draws, -1, -1)], -1)).mean(0)
+        labels = self.prior.variables[self.latents :]
+        return [probs[:, self.latents + j, : label.components] for j, label in enumerate(labels)]
