@@ -34,6 +34,8 @@ class TensorRingDistribution(Distribution):
         (2018), equations 1 to 4 and 8.
 
     Example:
+        >>> import torch
+        >>> from googol.distributions import Categorical, Normal, TensorRing
         >>> _ = torch.manual_seed(0)
         >>> joint = TensorRing([Normal(5)] * 3 + [Categorical(2)], rank=4)()
         >>> v = torch.tensor([0.3, float("nan"), -1.0, 1.0])

@@ -45,6 +45,7 @@ class TensorRing(nn.Module):
         (2018), equation 4.
 
     Example:
+        >>> from googol.distributions import Categorical, Normal, TensorRing
         >>> ring = TensorRing([Normal(10)] * 100 + [Categorical(2)] * 10, rank=20)
         >>> joint = ring()
         >>> joint.sample((64,)).shape

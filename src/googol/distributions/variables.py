@@ -77,6 +77,7 @@ class Normal(Variable):
         ValueError: ``loc`` or ``scale`` has another shape, is not finite, or ``scale`` is not positive.
 
     Example:
+        >>> from googol.distributions import Normal
         >>> Normal(3, loc=[-1.0, 0.0, 1.0], scale=0.5)
         Normal(3)
     """
@@ -141,6 +142,7 @@ class Categorical(Variable):
         components: The number N of values.
 
     Example:
+        >>> from googol.distributions import Categorical
         >>> Categorical(2)
         Categorical(2)
     """
