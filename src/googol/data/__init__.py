@@ -1,0 +1,30 @@
+"""Data sets: images with partly known conditions, by name or from the user's own files."""
+
+from googol.data.arrays import load_arrays
+from googol.data.batches import batches, permutation
+from googol.data.catalogue import Available, available, get, load
+from googol.data.dataset import Condition, Dataset, parse_given
+from googol.data.files import DataError, folders
+from googol.data.folder import load_folder
+from googol.data.names import unknown
+from googol.data.splits import SPLITS
+from googol.data.table import read_conditions
+
+__all__ = [
+    "SPLITS",
+    "Available",
+    "Condition",
+    "DataError",
+    "Dataset",
+    "available",
+    "batches",
+    "folders",
+    "get",
+    "load",
+    "load_arrays",
+    "load_folder",
+    "parse_given",
+    "permutation",
+    "read_conditions",
+    "unknown",
+]

@@ -1,0 +1,240 @@
+"""Images with partly known conditions."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from googol.data.batches import permutation
+from googol.data.names import unknown
+
+__all__ = ["Condition", "Dataset", "parse_given"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One property of an image: a column of the conditions.
+
+    Args:
+        name: What it is called, without ``=``.
+        values: The names of its categories in the order of their indices, at least two; None for a
+            continuous property.
+
+    Raises:
+        ValueError: The name is empty or has a ``=``, or the values are too few or not distinct.
+
+    Example:
+        >>> smiling = Condition("Smiling", ("no", "yes"))
+        >>> smiling.encode("yes"), smiling.decode(0.0)
+        (1.0, 'no')
+        >>> Condition("age", None).encode("41.5")
+        41.5
+    """
+
+    name: str
+    values: tuple[str, ...] | None
+
+    def __post_init__(self) -> None:
+        if not self.name or "=" in self.name:
+            raise ValueError(f"the name of a condition must not be empty or have a '=', got {self.name!r}")
+        if self.values is not None and len(set(self.values)) != len(self.values):
+            raise ValueError(f"the values of condition {self.name!r} must be distinct, got {self.values}")
+        if self.values is not None and len(self.values) < 2:
+            raise ValueError(f"condition {self.name!r} must have at least two values, got {self.values}")
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether it is one of a few named values, rather than a number."""
+        return self.values is not None
+
+    def encode(self, text: str) -> float:
+        """The number that stands for a value: the index of a category, or the number itself.
+
+        Raises:
+            ValueError: The condition cannot take this value.
+        """
+        if self.values is not None:
+            if text not in self.values:
+                raise ValueError(unknown(f"value of {self.name}", text, self.values))
+            return float(self.values.index(text))
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not torch.tensor(number, dtype=torch.float32).isfinite():
+            raise ValueError(f"{self.name} is continuous: expected a finite number, got {text!r}")
+        return number
+
+    def decode(self, number: float) -> str:
+        """The value that a number stands for, such that encoding it gives the number (in float32) back.
+
+        NaN, a missing value, gives the empty text, as in a CSV file.
+
+        Raises:
+            ValueError: The number is not the index of a category, or is infinite.
+        """
+        if math.isnan(number):
+            return ""
+        if self.values is None and math.isfinite(number):
+            return str(np.float32(number)).removesuffix(".0")
+        if self.values is None or number not in range(len(self.values)):
+            raise ValueError(f"{number} does not stand for a value of {self.name}: {self.values or 'finite'}")
+        return self.values[int(number)]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images of one size, each with the conditions that are known of it.
+
+    Args:
+        name: What :func:`load` found it by.
+        images: (n, channels, height, width) uint8.
+        conditions: (n, c) float32: the index of the category or the number; NaN = missing.
+        schema: What the ``c`` columns of ``conditions`` are.
+
+    Raises:
+        ValueError: Shapes or types disagree, or a condition has a value that it cannot take.
+
+    Example:
+        >>> data = Dataset(
+        ...     "two",
+        ...     torch.tensor([0, 255], dtype=torch.uint8).reshape(2, 1, 1, 1),
+        ...     torch.tensor([[0.0], [torch.nan]]),
+        ...     (Condition("bright", ("no", "yes")),),
+        ... )
+        >>> len(data), data.image_shape
+        (2, (1, 1, 1))
+        >>> data.pixels(torch.tensor([1, 0])).flatten()
+        tensor([1., 0.])
+    """
+
+    name: str
+    images: Tensor
+    conditions: Tensor
+    schema: tuple[Condition, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.dim() != 4:
+            raise ValueError(
+                "images must be uint8 of shape (n, channels, height, width), "
+                f"got {self.images.dtype} of shape {tuple(self.images.shape)}"
+            )
+        expected = (len(self.images), len(self.schema))
+        if self.conditions.dtype != torch.float32 or self.conditions.shape != expected:
+            raise ValueError(
+                f"conditions must be float32 of shape {expected}, "
+                f"got {self.conditions.dtype} of shape {tuple(self.conditions.shape)}"
+            )
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"the names of the conditions must be distinct, got {self.names}")
+        for condition, column in zip(self.schema, self.conditions.unbind(1), strict=True):
+            observed = column[~column.isnan()]
+            wrong = ~observed.isfinite()
+            if condition.values is not None:
+                wrong |= (observed < 0) | (observed >= len(condition.values)) | (observed != observed.round())
+            if wrong.any():
+                limits = "finite" if condition.values is None else f"one of 0 … {len(condition.values) - 1}"
+                raise ValueError(f"condition {condition.name!r} must be {limits} or NaN, got {observed[wrong][0]:g}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the conditions."""
+        return tuple(condition.name for condition in self.schema)
+
+    def pixels(self, index: Tensor | slice = slice(None)) -> Tensor:
+        """Some of the images, (…, channels, height, width) float32 in [0, 1]."""
+        return self.images[index].to(torch.float32).div_(255)
+
+    def subset(self, index: Tensor | slice) -> "Dataset":
+        """Some of the images with their conditions."""
+        return replace(self, images=self.images[index], conditions=self.conditions[index])
+
+    def select(self, names: Iterable[str]) -> "Dataset":
+        """All images with some of the conditions, in the order given.
+
+        Raises:
+            ValueError: A name is unknown or given twice.
+        """
+        names = list(names)
+        for name in names:
+            if name not in self.names:
+                raise ValueError(unknown(f"condition of {self.name}", name, self.names))
+        columns = [self.names.index(name) for name in names]
+        schema = tuple(self.schema[column] for column in columns)
+        return replace(self, conditions=self.conditions[:, columns], schema=schema)
+
+    def hide(self, fraction: float, *, seed: int) -> "Dataset":
+        """A copy in which a share of the known entries of each condition is missing.
+
+        Of each column, ``round(fraction * known)`` entries are hidden, chosen at random, independently of
+        the other columns. With the same seed a larger fraction hides the same entries and more.
+
+        Args:
+            fraction: In [0, 1].
+            seed: At least 0.
+
+        Raises:
+            ValueError: ``fraction`` or ``seed`` is out of its range.
+
+        Example:
+            >>> images = torch.zeros(4, 1, 1, 1, dtype=torch.uint8)
+            >>> data = Dataset("four", images, torch.ones(4, 1), (Condition("a", None),))
+            >>> data.hide(0.5, seed=1).conditions.flatten()
+            tensor([nan, 1., nan, 1.])
+        """
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"the fraction of conditions to hide must be in [0, 1], got {fraction}")
+        conditions = self.conditions.clone()
+        for column in range(len(self.schema)):
+            known = (~conditions[:, column].isnan()).nonzero().flatten()
+            order = permutation(len(known), seed, column).to(known.device)
+            conditions[known[order[: round(fraction * len(known))]], column] = torch.nan
+        return replace(self, conditions=conditions)
+
+
+def parse_given(texts: Sequence[str], schema: Sequence[Condition]) -> Tensor:
+    """What is asked of images, in words, as a row of conditions.
+
+    Args:
+        texts: Like ``["digit=3"]`` or ``["Smiling=1", "Eyeglasses=1"]``.
+        schema: The ``c`` conditions there are.
+
+    Returns:
+        (c,) float32, NaN for each condition that is left open.
+
+    Raises:
+        ValueError: A text is not of the form ``name=value``, the name is unknown, the condition cannot take
+            the value, or two texts contradict each other.
+
+    Example:
+        >>> schema = [Condition("Smiling", ("0", "1")), Condition("age", None)]
+        >>> parse_given(["Smiling=1"], schema)
+        tensor([1., nan])
+    """
+    by_name = {condition.name: condition for condition in schema}
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals:
+            raise ValueError(f"a condition must be given as name=value, got {text!r}")
+        if name not in by_name:
+            raise ValueError(unknown("condition", name, by_name))
+        number = by_name[name].encode(value)
+        if name in found and number != by_name[name].encode(found[name]):
+            raise ValueError(f"contradictory conditions: {name}={found[name]} and {name}={value}")
+        found[name] = value
+    return torch.tensor(
+        [c.encode(found[c.name]) if c.name in found else torch.nan for c in schema], dtype=torch.float32
+    )

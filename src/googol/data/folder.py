@@ -1,0 +1,66 @@
+"""The user's own images in a folder, with an optional CSV file of conditions."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from googol.data.dataset import Dataset
+from googol.data.files import DataError
+from googol.data.images import channels_first, opened
+from googol.data.splits import divide, members
+from googol.data.table import Table, read_conditions
+
+__all__ = ["load_folder"]
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm"}
+EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
+
+
+def load_folder(path: Path, split: str) -> Dataset:
+    """The images of one split of a folder and its subfolders.
+
+    All images must have the same size. They are grey if every one is, else RGB; transparency is dropped.
+    ``conditions.csv`` in the folder, if it is there, has a row for each image, see
+    :func:`googol.data.table.read_conditions`; its column ``split`` divides them, else they are divided
+    80 / 10 / 10 at random.
+
+    Raises:
+        DataError: There are no images, they differ in size, one is damaged, or the CSV file does not fit.
+    """
+    files = sorted(
+        file.relative_to(path).as_posix()
+        for file in path.rglob("*")
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+    )
+    if not files:
+        raise DataError(f"{path} has no images ({', '.join(sorted(s.strip('.') for s in SUFFIXES))})")
+    size, mode = _common(path, files)
+    if (path / "conditions.csv").exists():
+        table = read_conditions(path / "conditions.csv", files)
+    else:
+        table = Table((), np.empty((len(files), 0), np.float32), None)
+    index = members(divide(len(files)) if table.parts is None else table.parts, split, str(path))
+    images = np.empty((len(index), 1 if mode == "L" else 3, size[1], size[0]), np.uint8)
+    for row, file in enumerate(index):
+        with opened(path / files[file], str(path / files[file])) as image:
+            images[row] = channels_first(image.convert(mode))
+    return Dataset(str(path), torch.from_numpy(images), torch.from_numpy(table.conditions[index]), table.schema)
+
+
+def _common(path: Path, files: list[str]) -> tuple[tuple[int, int], str]:
+    """The size (width, height) of all images, and the mode that suits them all."""
+    mode, size = "L", (0, 0)
+    for file in files:
+        with opened(path / file, str(path / file)) as image:
+            if image.mode not in EIGHT_BIT:
+                raise DataError(f"{path / file} must have 8 bits a channel, got mode {image.mode!r}")
+            if image.size != size and size != (0, 0):
+                raise DataError(
+                    f"all images in {path} must have one size, but {files[0]} is {size[0]} x {size[1]} "
+                    f"and {file} is {image.size[0]} x {image.size[1]} (width x height)"
+                )
+            size = image.size
+            if image.mode not in ("1", "L", "LA"):
+                mode = "RGB"
+    return size, mode

@@ -1,0 +1,109 @@
+"""Conditions of images in a CSV file."""
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from googol.data.dataset import Condition
+from googol.data.files import DataError
+
+__all__ = ["Table", "read_conditions"]
+
+MOST_CATEGORIES = 20
+
+
+class Table(NamedTuple):
+    """What is known of ``n`` images."""
+
+    schema: tuple[Condition, ...]
+    conditions: np.ndarray  # (n, c) float32, NaN = missing
+    parts: np.ndarray | None  # (n,) "train", "valid" or "test"
+
+
+def read_conditions(path: Path, files: Sequence[str]) -> Table:
+    """The conditions of images, in the order of ``files``.
+
+    The first line of the CSV file has the names of its columns. The first column, ``file``, says which image
+    a row is about; a column ``split`` divides the images; every other column is a condition. An empty entry
+    is missing. A condition is continuous if all its entries are numbers, and one of them is not an integer
+    or there are more than 20 different ones; else it is categorical, its values the different entries in
+    order.
+
+    Raises:
+        DataError: The file is damaged, has no row or two rows for an image, names an image that does not
+            exist, or a column cannot be a condition.
+    """
+    header, rows = _read(path)
+    if header[0] != "file":
+        raise DataError(f"the first column of {path} must be 'file', got {', '.join(header)!r}")
+    for name, count in Counter(header).items():
+        if not name or count > 1:
+            raise DataError(f"the columns of {path} must have distinct names, got {', '.join(header)!r}")
+    named = [text.replace("\\", "/") for text in rows[:, 0]]
+    twice = [name for name, count in Counter(named).items() if count > 1]
+    no_row = sorted(set(files) - set(named))
+    no_file = sorted(set(named) - set(files))
+    for what, wrong in {
+        "two rows for": twice,
+        "no row for": no_row,
+        "a row, but no image, for": no_file,
+    }.items():
+        if wrong:
+            more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            raise DataError(
+                f"{path} must have one row for each of the {len(files)} images; it has {len(named)} rows, "
+                f"and {what} {wrong[0]!r}{more}"
+            )
+    order = {name: row for row, name in enumerate(named)}
+    rows = rows[[order[file] for file in files]]
+    columns = {name: rows[:, column] for column, name in enumerate(header) if column > 0}
+    parts = columns.pop("split", None)
+    try:
+        found = [_condition(name, column) for name, column in columns.items()]
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+    conditions = np.array([column for _, column in found], np.float32).reshape(len(found), len(files)).T
+    return Table(tuple(condition for condition, _ in found), conditions, parts)
+
+
+def _read(path: Path) -> tuple[list[str], np.ndarray]:
+    """The names of the columns and the texts of the entries."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = [[text.strip() for text in line] for line in csv.reader(file, strict=True) if line]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a CSV file in UTF-8: {error}") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    if not lines:
+        raise DataError(f"{path} is empty")
+    header, *rows = lines
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise DataError(f"{path}: row {number} has {len(row)} entries, the first {len(header)}")
+    return header, np.array(rows, dtype=object).reshape(len(rows), len(header))
+
+
+def _condition(name: str, texts: np.ndarray) -> tuple[Condition, np.ndarray]:
+    """What a column is, and its entries as numbers."""
+    known = np.array([text.lower() not in ("", "nan") for text in texts])
+    if not known.any():
+        raise ValueError(f"condition {name!r} has no entry at all")
+    encoded = np.full(len(texts), np.nan)
+    try:
+        numbers = texts[known].astype(float) + 0.0  # -0 becomes 0
+    except ValueError:
+        categories, encoded[known] = np.unique(texts[known].astype(str), return_inverse=True)
+        return Condition(name, tuple(categories.tolist())), encoded
+    if (np.abs(numbers) > np.finfo(np.float32).max).any():
+        raise ValueError(f"condition {name!r} has an entry that is infinite or too large")
+    distinct, index = np.unique(numbers, return_inverse=True)
+    if len(distinct) > MOST_CATEGORIES or (distinct != np.rint(distinct)).any():
+        encoded[known] = numbers
+        return Condition(name, None), encoded
+    encoded[known] = index
+    return Condition(name, tuple(f"{number:.0f}" for number in distinct)), encoded

@@ -1,0 +1,160 @@
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from googol.data import Condition, Dataset, parse_given
+
+HAIR = Condition("hair", ("black", "blond", "brown"))
+AGE = Condition("age", None)
+NAN = torch.nan
+
+
+def dataset(conditions: Tensor, *schema: Condition) -> Dataset:
+    images = torch.arange(len(conditions) * 6).to(torch.uint8).reshape(-1, 1, 2, 3)
+    return Dataset("made", images, conditions, schema)
+
+
+def test_categories_are_encoded_by_index() -> None:
+    assert [HAIR.encode(value) for value in ("black", "blond", "brown")] == [0, 1, 2]
+    assert [HAIR.decode(index) for index in (0.0, 1.0, 2.0)] == ["black", "blond", "brown"]
+    assert HAIR.is_categorical
+    assert not AGE.is_categorical
+    assert HAIR.decode(NAN) == AGE.decode(NAN) == ""
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_numbers_survive_decoding(number: float) -> None:
+    assert torch.tensor(AGE.encode(AGE.decode(number))) == torch.tensor(number)
+
+
+def test_pixels_subset_and_select() -> None:
+    data = dataset(torch.tensor([[0.0, 31.5], [2.0, NAN], [NAN, 7.0]]), HAIR, AGE)
+    assert (len(data), data.image_shape, data.names) == (3, (1, 2, 3), ("hair", "age"))
+    assert torch.equal(data.pixels(torch.tensor([2, 0])) * 255, data.images[[2, 0]].float())
+    assert data.pixels().dtype == torch.float32
+    assert torch.equal(data.images[0], torch.arange(6).reshape(1, 2, 3))  # not changed in place
+    part = data.subset(torch.tensor([1]))
+    assert torch.equal(part.images, data.images[1:2])
+    assert torch.equal(part.conditions.nan_to_num(-1), torch.tensor([[2.0, -1.0]]))
+    swapped = data.select(["age", "hair"])
+    assert swapped.schema == (AGE, HAIR)
+    assert torch.equal(swapped.conditions.nan_to_num(-1), data.conditions[:, [1, 0]].nan_to_num(-1))
+    assert data.select([]).conditions.shape == (3, 0)
+
+
+@given(
+    n=st.integers(0, 60),
+    fraction=st.floats(0, 1),
+    seed=st.integers(0, 2**33),
+    missing=st.integers(0, 2**60),
+)
+def test_hide_takes_an_exact_share_of_what_is_known(n: int, fraction: float, seed: int, missing: int) -> None:
+    conditions = torch.arange(2.0 * n).reshape(n, 2)
+    conditions[[row for row in range(n) if missing >> row & 1], 0] = NAN
+    data = dataset(conditions.clone(), AGE, Condition("height", None))
+    hidden = data.hide(fraction, seed=seed).conditions
+    known_before, known_after = ~conditions.isnan(), ~hidden.isnan()
+    assert torch.equal(data.conditions.nan_to_num(-1), conditions.nan_to_num(-1))
+    assert not (known_after & ~known_before).any()
+    assert torch.equal(hidden[known_after], conditions[known_after])
+    for before, after in zip(known_before.sum(0).tolist(), known_after.sum(0).tolist(), strict=True):
+        assert before - after == round(fraction * before)
+    more = data.hide((1 + fraction) / 2, seed=seed).conditions
+    assert not (~more.isnan() & hidden.isnan()).any()
+
+
+def test_hide_differs_by_seed_and_column() -> None:
+    data = dataset(torch.zeros(100, 2), AGE, Condition("height", None))
+    first, second = data.hide(0.5, seed=1).conditions.isnan(), data.hide(0.5, seed=2).conditions.isnan()
+    assert not torch.equal(first, second)
+    assert not torch.equal(first[:, 0], first[:, 1])
+    assert torch.equal(first, data.hide(0.5, seed=1).conditions.isnan())
+
+
+def test_given_leaves_the_rest_open() -> None:
+    row = parse_given(["age = 30", "hair=blond", "age=30.0"], (HAIR, Condition("hat", ("0", "1")), AGE))
+    assert row.dtype == torch.float32
+    assert row.nan_to_num(-1).tolist() == [1, -1, 30]
+    assert parse_given([], (HAIR, AGE)).isnan().all()
+    assert parse_given([], ()).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["hair"], "must be given as name=value, got 'hair'"),
+        (["hiar=black"], "unknown condition 'hiar': expected one of 'hair', 'age'; did you mean 'hair'?"),
+        (["=black"], "unknown condition ''"),
+        (
+            ["hair=Blond"],
+            "unknown value of hair 'Blond': expected one of 'black', 'blond', 'brown'; did you mean",
+        ),
+        (["hair="], "unknown value of hair ''"),
+        (["age=old"], "age is continuous: expected a finite number, got 'old'"),
+        (["age=inf"], "age is continuous: expected a finite number, got 'inf'"),
+        (["age=nan"], "age is continuous: expected a finite number, got 'nan'"),
+        (["age=1e39"], "age is continuous: expected a finite number, got '1e39'"),
+        (["hair=black", "age=3", "hair=brown"], "contradictory conditions: hair=black and hair=brown"),
+    ],
+)
+def test_impossible_conditions(texts: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_given(texts, (HAIR, AGE))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("", None, "must not be empty or have a '='"),
+        ("a=b", None, "must not be empty or have a '='"),
+        ("a", ("x",), "must have at least two values"),
+        ("a", ("x", "y", "x"), "must be distinct"),
+    ],
+)
+def test_impossible_schema(name: str, values: tuple[str, ...] | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Condition(name, values)
+
+
+@pytest.mark.parametrize(("condition", "number"), [(HAIR, 3.0), (HAIR, 0.5), (HAIR, -1.0), (AGE, float("inf"))])
+def test_numbers_that_stand_for_nothing(condition: Condition, number: float) -> None:
+    with pytest.raises(ValueError, match=f"does not stand for a value of {condition.name}"):
+        condition.decode(number)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"images": torch.zeros(2, 1, 2, 3)}, "images must be uint8 of shape"),
+        ({"images": torch.zeros(2, 2, 3, dtype=torch.uint8)}, "images must be uint8 of shape"),
+        ({"conditions": torch.zeros(3, 2)}, r"conditions must be float32 of shape \(2, 2\), got .*\(3, 2\)"),
+        ({"conditions": torch.zeros(2, 2).double()}, "conditions must be float32"),
+        ({"conditions": torch.tensor([[3.0, 0], [0, 0]])}, "'hair' must be one of 0 … 2 or NaN, got 3"),
+        ({"conditions": torch.tensor([[0.5, 0], [0, 0]])}, "'hair' must be one of 0 … 2 or NaN, got 0.5"),
+        ({"conditions": torch.tensor([[0, 0], [0, torch.inf]])}, "'age' must be finite or NaN, got inf"),
+        ({"schema": (AGE, AGE)}, "names of the conditions must be distinct"),
+    ],
+)
+def test_impossible_datasets(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(dataset(torch.zeros(2, 2), HAIR, AGE), **changed)
+
+
+def test_refusals_of_methods() -> None:
+    data = dataset(torch.zeros(2, 2), HAIR, AGE)
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\], got 1.5"):
+        data.hide(1.5, seed=0)
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\], got nan"):
+        data.hide(NAN, seed=0)
+    with pytest.raises(ValueError, match="seed must be at least 0"):
+        data.hide(0.5, seed=-1)
+    with pytest.raises(ValueError, match=r"unknown condition of made 'Hair'.*did you mean 'hair'"):
+        data.select(["Hair"])
+    with pytest.raises(ValueError, match="must be distinct"):
+        data.select(["hair", "hair"])

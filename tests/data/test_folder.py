@@ -1,0 +1,186 @@
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from googol.data import Condition, DataError, load
+
+RANDOM = np.random.default_rng(3)
+GREY = RANDOM.integers(0, 256, (10, 5, 4), np.uint8)
+ROWS = [f"{i}.png,{'red' if i % 2 else 'blue'},{i % 3},{i / 4},{'train' if i < 7 else 'test'}" for i in range(10)]
+HEADER = "file,colour,legs,weight,split"
+
+
+def write(folder: Path, *rows: str, images: np.ndarray = GREY) -> Path:
+    """Images ``0.png`` … and, if any rows are given, ``conditions.csv``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{i}.png")
+    if rows:
+        (folder / "conditions.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_images_and_conditions(tmp_path: Path) -> None:
+    folder = write(tmp_path, HEADER, *ROWS)
+    train, test = load(folder, "train"), load(folder, "test")
+    np.testing.assert_array_equal(train.images[:, 0], GREY[:7])
+    np.testing.assert_array_equal(test.images[:, 0], GREY[7:])
+    assert test.schema == (
+        Condition("colour", ("blue", "red")),
+        Condition("legs", ("0", "1", "2")),
+        Condition("weight", None),
+    )
+    assert test.conditions.tolist() == [[1, 1, 1.75], [0, 2, 2], [1, 0, 2.25]]
+
+
+def test_the_order_of_rows_does_not_matter(tmp_path: Path) -> None:
+    forward = load(write(tmp_path / "a", HEADER, *ROWS), "train")
+    backward = load(write(tmp_path / "b", HEADER, *reversed(ROWS)), "train")
+    assert forward.conditions.tolist() == backward.conditions.tolist()
+
+
+def test_without_a_csv(tmp_path: Path) -> None:
+    parts = [load(write(tmp_path), split) for split in ("train", "valid", "test")]
+    assert [len(part) for part in parts] == [8, 1, 1]
+    assert parts[0].schema == ()
+    assert sorted(bytes(i) for part in parts for i in part.images[:, 0].numpy()) == sorted(map(bytes, GREY))
+
+
+def test_formats_subfolders_and_other_files(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "._a.png").write_bytes(b"the shadow file of another system")
+    for name in ("a.PNG", "sub/b.webp", "c.bmp", "d.tif"):
+        Image.fromarray(GREY[0]).convert("RGB").save(tmp_path / name, lossless=True)
+    (tmp_path / "conditions.csv").write_text("file,split\na.PNG,test\nsub\\b.webp,test\nc.bmp,test\nd.tif,test\n")
+    data = load(tmp_path, "test")
+    np.testing.assert_array_equal(data.images, np.broadcast_to(GREY[0], (4, 3, 5, 4)))
+
+
+def test_one_colour_image_makes_all_rgb(tmp_path: Path) -> None:
+    write(tmp_path)
+    colour = RANDOM.integers(0, 256, (5, 4, 3), np.uint8)
+    alpha = np.full((5, 4, 1), 255, np.uint8)
+    Image.fromarray(np.concatenate([colour, alpha], 2), "RGBA").save(tmp_path / "3.png")
+    images = np.concatenate([load(tmp_path, split).images for split in ("train", "valid", "test")])
+    expected = [colour if i == 3 else np.broadcast_to(GREY[i][..., None], (5, 4, 3)) for i in range(10)]
+    assert sorted(map(bytes, images)) == sorted(bytes(e.transpose(2, 0, 1).copy()) for e in expected)
+
+
+@pytest.mark.parametrize(
+    ("entries", "values", "numbers"),
+    [
+        (("b", "a", "b", ""), ("a", "b"), [1, 0, 1, -1]),
+        (("10", "9", "", "9"), ("9", "10"), [1, 0, -1, 0]),
+        (("1.0", "0", "nan", "-0"), ("0", "1"), [1, 0, -1, 0]),
+        (("1", "x", "01", "1"), ("01", "1", "x"), [1, 2, 0, 1]),
+        (("1", "2.5", " 2 ", ""), None, [1, 2.5, 2, -1]),
+        (("1e3", "2", "", ""), ("2", "1000"), [1, 0, -1, -1]),
+        (("None", "NA", "None", ""), ("NA", "None"), [1, 0, 1, -1]),
+        (("True", "False", "", "True"), ("False", "True"), [1, 0, -1, 1]),
+        (tuple(map(str, range(21))), None, list(range(21))),
+        (tuple(map(str, range(20))), tuple(map(str, range(20))), list(range(20))),
+    ],
+)
+def test_kind_of_a_column(
+    tmp_path: Path, entries: tuple[str, ...], values: tuple[str, ...] | None, numbers: list[float]
+) -> None:
+    rows = [f"{i:02}.png,{entry},test" for i, entry in enumerate(entries)]
+    for i in range(len(entries)):
+        Image.fromarray(GREY[0]).save(tmp_path / f"{i:02}.png")
+    (tmp_path / "conditions.csv").write_text("\n".join(["file,x,split", *rows]))
+    data = load(tmp_path, "test")
+    assert data.schema == (Condition("x", values),)
+    assert data.conditions[:, 0].nan_to_num(-1).tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([HEADER, *ROWS[:-1]], "one row for each of the 10 images; it has 9 rows, and no row for '9.png'"),
+        ([HEADER, *ROWS[:6]], "it has 6 rows, and no row for '6.png' and 3 more"),
+        ([HEADER, *ROWS, ROWS[4]], "it has 11 rows, and two rows for '4.png'"),
+        ([HEADER, *ROWS, "x.png,red,1,1,test"], "it has 11 rows, and a row, but no image, for 'x.png'"),
+        ([HEADER], "it has 0 rows, and no row for '0.png' and 9 more"),
+        ([HEADER.replace("file", "name"), *ROWS], "the first column of"),
+        ([HEADER.replace(",", ";"), *ROWS], "row 2 has 5 entries, the first 1"),
+        ([HEADER.replace("legs", "colour"), *ROWS], "must have distinct names"),
+        ([HEADER.replace("legs", ""), *ROWS], "must have distinct names"),
+        ([HEADER.replace("legs", "a=b"), *ROWS], "must not be empty or have a '='"),
+        ([HEADER, *ROWS[:-1], "9.png,red,1,1"], "row 11 has 4 entries, the first 5"),
+        ([HEADER, *ROWS[:-1], "9.png,red,1,1,test,more"], "row 11 has 6 entries, the first 5"),
+        ([HEADER, *ROWS[:-1], "9.png,red,1,1,"], "unknown split ''"),
+        ([HEADER, *ROWS[:-1], "9.png,red,1,1,holdout"], "unknown split 'holdout': expected one of 'train'"),
+        ([HEADER, *ROWS[:-1], "9.png,red,1,inf,test"], "condition 'weight' has an entry that is infinite"),
+        ([HEADER, *ROWS[:-1], "9.png,red,1,1e99,test"], "condition 'weight' has an entry that is infinite"),
+        ([HEADER, *ROWS[:-1], '9.png,"red'], "is not a CSV file in UTF-8"),
+        (["file,x", *(f"{i}.png,a" for i in range(10))], "condition 'x' must have at least two values"),
+        (["file,x", *(f"{i}.png," for i in range(10))], "condition 'x' has no entry at all"),
+        (["file,split", *(f"{i}.png,train" for i in range(10))], "none for the split 'test'"),
+    ],
+)
+def test_csv_that_does_not_fit(tmp_path: Path, rows: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=re.escape(message)) as caught:
+        load(write(tmp_path, *rows), "test")
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "is empty"), (b"\n\n", "is empty"), (b"file,x\n0.png,\xff\xfe\n", "is not a CSV file in UTF-8")],
+)
+def test_csv_that_cannot_be_read(tmp_path: Path, content: bytes, message: str) -> None:
+    write(tmp_path)
+    (tmp_path / "conditions.csv").write_bytes(content)
+    with pytest.raises(DataError, match=rf"conditions\.csv {message}"):
+        load(tmp_path, "train")
+
+
+def test_csv_of_a_spreadsheet(tmp_path: Path) -> None:
+    """A byte order mark, Windows line ends, quotes."""
+    write(tmp_path, images=GREY[:2])
+    (tmp_path / "conditions.csv").write_bytes(b'\xef\xbb\xbffile,x,split\r\n0.png,"a, b",test\r\n1.png,c,test\r\n')
+    assert load(tmp_path, "test").schema == (Condition("x", ("a, b", "c")),)
+
+
+def test_damaged_images(tmp_path: Path) -> None:
+    write(tmp_path, HEADER, *ROWS)
+    content = (tmp_path / "2.png").read_bytes()
+    for part in (b"", b"no image", content[:20], content[:50], content[:40] + bytes(9) + content[49:]):
+        (tmp_path / "2.png").write_bytes(part)
+        with pytest.raises(DataError, match=r"2\.png is (not an image|truncated or damaged)"):
+            load(tmp_path, "train")
+        assert (tmp_path / "2.png").read_bytes() == part
+
+
+def test_images_that_do_not_fit(tmp_path: Path) -> None:
+    write(tmp_path)
+    Image.new("L", (6, 5)).save(tmp_path / "7.png")
+    message = "must have one size, but 0.png is 4 x 5 and 7.png is 6 x 5 (width x height)"
+    with pytest.raises(DataError, match=re.escape(message)):
+        load(tmp_path, "train")
+    Image.fromarray(GREY[7].astype(np.uint16) * 256).save(tmp_path / "7.png")
+    with pytest.raises(DataError, match=r"7.png must have 8 bits a channel, got mode 'I;16'"):
+        load(tmp_path, "train")
+
+
+@pytest.mark.parametrize("limit", [15, 5])  # Pillow warns above the limit and refuses above twice of it
+def test_decompression_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        pytest.raises(DataError, match="is too large for an image"),
+    ):
+        load(write(tmp_path), "train")
+    assert caught == []
+
+
+def test_no_images(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has no images \(bmp, gif, jpeg"):
+        load(tmp_path, "train")
