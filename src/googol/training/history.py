@@ -1,0 +1,174 @@
+"""What a run measures: running means on the device, rows of `metrics.csv`, TensorBoard's events."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from googol.training.checkpoints import write_file
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+class NonFiniteLossError(ValueError):
+    """A term of the loss, or the gradient's norm, became infinite or NaN."""
+
+
+class RunningMeans:
+    """The means of each step's terms since they were last read.
+
+    Sums are kept on the device, so that adding a step never waits for it; so is the step at which a term was
+    first seen to be infinite or NaN. All processes read them together.
+
+    Arguments:
+        fabric: The devices.
+        split: What the steps are of: "train" or "valid".
+
+    Example:
+        >>> from lightning_fabric import Fabric
+        >>> means = RunningMeans(Fabric(accelerator="cpu", devices=1))
+        >>> means.add(0, {"loss": torch.tensor(1.0)})
+        >>> means.add(1, {"loss": torch.tensor(2.0)})
+        >>> means.pop()
+        {'loss': 1.5}
+        >>> means.add(2, {"loss": torch.tensor(float("nan"))})
+        >>> means.pop()
+        Traceback (most recent call last):
+            ...
+        googol.training.history.NonFiniteLossError: not finite at step 2 (train): loss
+    """
+
+    def __init__(self, fabric: Fabric, split: str = "train") -> None:
+        self.fabric, self.split = fabric, split
+        self.names: list[str] = []
+        self.weight = 0.0
+        self._totals = torch.zeros(0)
+        self._first_bad = torch.zeros(0)
+
+    def add(self, step: int, terms: Mapping[str, Tensor], *, weight: float = 1.0) -> None:
+        """Adds the terms of a step; every step has the same ones.
+
+        Raises:
+            ValueError: If a term is not a scalar, "loss" is missing, or other terms came in the steps before.
+        """
+        if list(terms) != self.names:
+            self._start(terms)
+        values = torch.stack([value.detach().float() for value in terms.values()])
+        if not self.weight:
+            self._totals = torch.zeros_like(values)
+            self._first_bad = torch.full_like(values, torch.inf)
+        self._totals += weight * values
+        self._first_bad = torch.where(values.isfinite(), self._first_bad, self._first_bad.clamp(max=step))
+        self.weight += weight
+
+    def check(self) -> None:
+        """Waits for the device, and raises `NonFiniteLossError` with the first step and its terms, if any."""
+        if not self.weight:
+            return
+        steps = self._reduce(self._first_bad, torch.distributed.ReduceOp.MIN).tolist()
+        first = min(steps)
+        if first < torch.inf:
+            bad = [name for name, step in zip(self.names, steps, strict=True) if step == first]
+            raise NonFiniteLossError(f"not finite at step {first:.0f} ({self.split}): {', '.join(bad)}")
+
+    def pop(self) -> dict[str, float]:
+        """The means, checked to be finite; the next step starts new ones."""
+        self.check()
+        sums = torch.cat([self._totals, self._totals.new_tensor([self.weight])])
+        *totals, weight = self._reduce(sums, torch.distributed.ReduceOp.SUM).tolist()
+        self.weight = 0.0
+        return {name: total / weight for name, total in zip(self.names, totals, strict=True)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on."""
+        return {"names": self.names, "weight": self.weight, "totals": self._totals.cpu()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from where `state_dict` was taken."""
+        self.names, self.weight = list(state["names"]), state["weight"]
+        self._totals = state["totals"].to(self.fabric.device)
+        self._first_bad = torch.full_like(self._totals, torch.inf)
+
+    def _reduce(self, values: Tensor, operation: Any) -> Tensor:
+        if self.fabric.world_size > 1:
+            torch.distributed.all_reduce(values := values.clone(), operation)
+        return values
+
+    def _start(self, terms: Mapping[str, Tensor]) -> None:
+        if self.names:
+            raise ValueError(f"expected the terms {self.names} as in the steps before, got {list(terms)}")
+        if "loss" not in terms:
+            raise ValueError(f'expected a term "loss" from loss(x, y), got {list(terms)}')
+        for name, value in terms.items():
+            if value.ndim:
+                raise ValueError(f"expected scalars from loss(x, y), got {name} of shape {tuple(value.shape)}")
+        self.names = list(terms)
+
+
+class History:
+    """The rows of `metrics.csv` and the same numbers as TensorBoard events.
+
+    A row is a step, an epoch (from 1), a split and one column for each term; a split without a term leaves
+    its column empty.
+
+    Arguments:
+        folder: The folder of the run.
+        rows: Number of rows to keep of a `metrics.csv` that is there; those behind were written after the
+            checkpoint from which the run goes on, and will be written again.
+        step: The step from which the run goes on.
+    """
+
+    def __init__(self, folder: Path, *, rows: int, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        path = folder / "metrics.csv"
+        kept: list[list[str]] = []
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as stream:
+                kept = list(csv.reader(stream))[: rows + 1] if rows else []
+        self.rows = max(0, len(kept) - 1)
+        self._columns = kept[0][3:] if kept else []
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(kept)
+        write_file(path, text.getvalue().encode())
+        self._stream = path.open("a", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._stream, lineterminator="\n")
+        self._events = SummaryWriter(str(folder), purge_step=step + 1)
+
+    def write(self, step: int, epoch: int, split: str, values: Mapping[str, float]) -> None:
+        """Writes a row.
+
+        Raises:
+            ValueError: If there is a term that the first row did not have.
+        """
+        if not self._columns:
+            self._columns = list(values)
+            self._writer.writerow(["step", "epoch", "split", *self._columns])
+        if unknown := values.keys() - set(self._columns):
+            raise ValueError(f"expected the terms {self._columns} of the first row, got {sorted(unknown)}")
+        self._writer.writerow([step, epoch, split, *(values.get(name, "") for name in self._columns)])
+        self._stream.flush()
+        self.rows += 1
+        for name, value in values.items():
+            self._events.add_scalar(f"{split}/{name}", value, step)
+
+    def sync(self) -> None:
+        """Brings everything to the disk."""
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._events.flush()
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        self._events.close()

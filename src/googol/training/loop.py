@@ -1,0 +1,312 @@
+"""The training loop of every model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from googol.data import Dataset, batches
+from googol.training.checkpoints import (
+    disk_space_errors,
+    load_checkpoint,
+    save_checkpoint,
+    save_model,
+    write_file,
+)
+from googol.training.control import StopSignal, TrainingInterrupted, seed_everything
+from googol.training.figures import FigureMaker, to_png
+from googol.training.history import History, NonFiniteLossError, RunningMeans
+from googol.training.learner import Learner
+from googol.training.progress import Progress, StoppedBy, TrainingResult
+from googol.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+# What random numbers are drawn for: a part of every seed.
+STEP, EPOCH, VALIDATION, FIGURE = range(4)
+
+
+def fit(
+    model: nn.Module,
+    train: Dataset,
+    valid: Dataset,
+    out: Path | str,
+    settings: TrainingSettings,
+    *,
+    figures: Mapping[str, FigureMaker] | None = None,
+    config: Mapping[str, Any] | None = None,
+    resume: bool = False,
+) -> TrainingResult:
+    """Trains a model, and leaves the weights with the best validation loss in it and in the folder `out`.
+
+    The model has `loss(x, y)`, which returns a dictionary of scalars; "loss" is minimised, all are recorded.
+    It may have `on_epoch_start(epoch, encode_batches)`, called before each epoch without gradients;
+    `encode_batches()` iterates over (x, y) of the training data in their order. Where it changes the
+    parameters of `model.prior` (in place) and returns True, the optimiser forgets what it knew of them.
+
+    Everything random in a step is a function of (seed, step, process). So a run that was stopped at any
+    moment goes on to the very same numbers, whenever its last checkpoint was written.
+
+    Arguments:
+        model: The model; parameters of `model.prior`, if there are any, get a learning rate of their own.
+        train: Training data.
+        valid: Validation data.
+        out: The folder of the run: `checkpoints/`, `metrics.csv`, `figures/`, TensorBoard's events, and at
+            the end `model.safetensors` and `model.json`.
+        settings: The settings.
+        figures: What to draw while training: `figures/NAME.png` for each name.
+        config: What is needed to build the model again; goes into `model.json`.
+        resume: Go on with the run in `out`, from its start if it has no checkpoint yet.
+
+    Raises:
+        ValueError: If `out` already holds a run (or, to resume, is no folder), its checkpoint is of
+            another model, or no space is left.
+        NonFiniteLossError: If a term of the loss is infinite or NaN; the last checkpoint stays.
+        TrainingInterrupted: After SIGINT or SIGTERM, once a checkpoint is written.
+    """
+    from lightning_fabric import Fabric
+
+    out = Path(out)
+    if not callable(getattr(model, "loss", None)):
+        raise TypeError(f"expected a model with a method loss(x, y), got {type(model).__name__}")
+    if len(train) == 0 or len(valid) < settings.devices:
+        raise ValueError(f"expected training and validation images, got {len(train)} and {len(valid)}")
+    if resume and not out.is_dir():
+        raise ValueError(f"expected the folder of a run to resume, got {out}")
+    fabric = Fabric(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        strategy="ddp" if settings.devices > 1 else "auto",
+        precision=settings.precision,
+    )
+    if fabric.is_global_zero and not resume and (out / "metrics.csv").exists():
+        raise ValueError(f"{out} already holds a run: go on with it by --resume, or choose another folder")
+    fabric.launch()
+    with disk_space_errors(out), StopSignal() as stop:
+        run = _Run(fabric, model, train, valid, out, settings, figures or {}, stop)
+        if resume:
+            run.restore()
+        return run.train_to_the_end(dict(config or {}))
+
+
+@dataclass
+class _Run:
+    fabric: Fabric
+    model: Any
+    train: Dataset
+    valid: Dataset
+    out: Path
+    settings: TrainingSettings
+    figures: Mapping[str, FigureMaker]
+    stop: StopSignal
+
+    def __post_init__(self) -> None:
+        device = self.fabric.device
+        self.train, self.valid = (
+            replace(data, images=data.images.to(device), conditions=data.conditions.to(device))
+            for data in (self.train, self.valid)
+        )
+        self.progress = Progress(steps_per_epoch=len(self.batches(0)))
+        self.total_steps = self.settings.epochs * self.progress.steps_per_epoch
+        self.learner = Learner(self.fabric, self.model, self.train, self.settings, total_steps=self.total_steps)
+        self.means = RunningMeans(self.fabric)
+        self.best_weights: dict[str, Tensor] | None = None
+
+    def train_to_the_end(self, config: dict[str, Any]) -> TrainingResult:
+        from tqdm import tqdm
+
+        progress, first = self.progress, self.fabric.is_global_zero
+        self.started = time.monotonic() - progress.seconds
+        self.saved_at, self.saved_step = time.monotonic(), progress.step
+        shown = None if first else True
+        self.bar = tqdm(total=self.total_steps, initial=progress.step, unit="step", disable=shown)
+        self.history = History(self.out, rows=progress.rows, step=progress.step) if first else None
+        with self.bar, self.history or nullcontext():
+            try:
+                while (reason := self.finished()) is None:
+                    epoch, done = divmod(progress.step, progress.steps_per_epoch)
+                    if done == 0:
+                        self.start_epoch(epoch)
+                    self.run_epoch(self.batches(epoch)[done:])
+                    self.finish_epoch(epoch)
+                self.save()
+            except NonFiniteLossError as error:
+                kept = f"the checkpoint of step {self.saved_step} stays" if self.saved_step else "no checkpoint yet"
+                raise NonFiniteLossError(f"{error}; training stopped, {kept}") from None
+        self.export(config)
+        epochs = progress.step / progress.steps_per_epoch
+        return TrainingResult(progress.step, epochs, progress.best_loss, progress.seconds, reason)
+
+    def finished(self) -> StoppedBy | None:
+        if self.progress.step >= self.total_steps:
+            return "epochs"
+        if self.settings.patience and self.progress.epochs_without_improvement >= self.settings.patience:
+            return "patience"
+        return "time_budget" if self.out_of_time() else None
+
+    def start_epoch(self, epoch: int) -> None:
+        hook = getattr(self.model, "on_epoch_start", None)
+        if hook is None:
+            return
+        self.seed(EPOCH, epoch)
+        self.model.eval()
+        with torch.no_grad():
+            prior_changed = hook(epoch, self.encode_batches)
+            if self.fabric.world_size > 1:
+                for tensor in self.model.state_dict().values():
+                    torch.distributed.broadcast(tensor, src=0)
+        if prior_changed:
+            self.learner.restart_prior()
+
+    def run_epoch(self, indices: list[Tensor]) -> None:
+        self.model.train()
+        for index in indices:
+            self.step(index.to(self.fabric.device))
+            self.bar.update()
+            if self.progress.step % self.progress.steps_per_epoch == 0:
+                return
+            at_row = self.progress.step % self.settings.log_every == 0
+            if at_row:
+                self.record_means()
+            if at_row or self.fabric.world_size == 1:  # processes wait for each other at rows only
+                if self.out_of_time():
+                    return
+                self.save_if_due()
+
+    def step(self, index: Tensor) -> None:
+        step = self.progress.step
+        self.seed(STEP, step, self.fabric.global_rank)
+        self.means.add(step, self.learner.gradient(index))
+        if self.fabric.device.type == "cpu" and self.fabric.world_size == 1:
+            self.means.check()  # would wait for other devices; with those, the next row checks
+        self.learner.update(step)
+        self.progress.step += 1
+
+    def finish_epoch(self, epoch: int) -> None:
+        self.record_means()
+        progress, model = self.progress, self.learner.evaluated
+        terms = self.validate(model)
+        self.write_row("valid", terms)
+        if terms["loss"] < progress.best_loss:
+            progress.best_loss, progress.epochs_without_improvement = terms["loss"], 0
+            self.best_weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        else:
+            progress.epochs_without_improvement += 1
+        if self.settings.figure_every and (epoch + 1) % self.settings.figure_every == 0:
+            self.draw(model)
+        self.save_if_due()
+
+    @torch.no_grad()
+    def validate(self, model: Any) -> dict[str, float]:
+        means = RunningMeans(self.fabric, "valid")
+        rank, world_size = self.fabric.global_rank, self.fabric.world_size
+        for index in torch.arange(rank, len(self.valid), world_size).split(self.settings.batch_size):
+            self.seed(VALIDATION, int(index[0]))
+            index = index.to(self.fabric.device)
+            with self.fabric.autocast():
+                terms = model.loss(self.valid.pixels(index), self.valid.conditions[index])
+            means.add(self.progress.step, terms, weight=len(index))
+        return means.pop()
+
+    @torch.no_grad()
+    def draw(self, model: nn.Module) -> None:
+        if self.fabric.is_global_zero:
+            for name, make in self.figures.items():
+                self.seed(FIGURE)
+                figure = make(model, self.valid)
+                if figure is not None:
+                    write_file(self.out / "figures" / f"{name}.png", to_png(figure))
+
+    def export(self, config: dict[str, Any]) -> None:
+        if self.best_weights is not None:
+            self.model.load_state_dict(self.best_weights)
+        self.draw(self.model.eval())
+        if self.fabric.is_global_zero:
+            save_model(self.model, self.out, config)
+        self.fabric.barrier()
+
+    def save_if_due(self) -> None:
+        interrupted = self.agree(self.stop.received)
+        due = self.agree(time.monotonic() - self.saved_at >= self.settings.checkpoint_every_seconds)
+        if due or interrupted:
+            self.save()
+        if interrupted:
+            raise TrainingInterrupted(f"stopped at step {self.progress.step}; go on with --resume {self.out}")
+
+    def save(self) -> None:
+        self.means.check()
+        self.progress.seconds = time.monotonic() - self.started
+        if self.history is not None:
+            self.history.sync()
+            self.progress.rows = self.history.rows
+            state = {
+                "progress": asdict(self.progress),
+                "learner": self.learner.state_dict(),
+                "means": self.means.state_dict(),
+                "best_weights": self.best_weights,
+            }
+            save_checkpoint(self.out / "checkpoints" / "last.ckpt", state)
+            if self.best_weights is not None:
+                best = {"model": self.best_weights, "loss": self.progress.best_loss}
+                save_checkpoint(self.out / "checkpoints" / "best.ckpt", best)
+        self.saved_at, self.saved_step = time.monotonic(), self.progress.step
+
+    def restore(self) -> None:
+        path = self.out / "checkpoints" / "last.ckpt"
+        if not path.exists():
+            return
+        state = load_checkpoint(path)
+        progress = Progress(**state["progress"])
+        if progress.steps_per_epoch != self.progress.steps_per_epoch:
+            raise ValueError(
+                f"{path} has {progress.steps_per_epoch} steps an epoch, not {self.progress.steps_per_epoch}: "
+                "resume with the same data, batch size and number of devices"
+            )
+        self.learner.load_state_dict(state["learner"])
+        self.means.load_state_dict(state["means"])
+        self.progress, self.best_weights = progress, state["best_weights"]
+
+    # What the methods above share.
+
+    def batches(self, epoch: int) -> list[Tensor]:
+        rank, world_size = self.fabric.global_rank, self.fabric.world_size
+        size, seed = self.settings.batch_size, self.settings.seed
+        return batches(len(self.train), size, seed=seed, epoch=epoch, rank=rank, world_size=world_size)
+
+    def encode_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for index in torch.arange(len(self.train), device=self.fabric.device).split(self.settings.batch_size):
+            yield self.train.pixels(index), self.train.conditions[index]
+
+    def seed(self, *key: int) -> None:
+        seed_everything(self.fabric.device, self.settings.seed, *key)
+
+    def record_means(self) -> None:
+        if self.means.weight:
+            terms = self.means.pop()
+            best = self.progress.best_loss
+            self.bar.set_postfix_str(f"loss {terms['loss']:.4g}, best {best:.4g}", refresh=False)
+            self.write_row("train", terms)
+
+    def write_row(self, split: str, terms: Mapping[str, float]) -> None:
+        if self.history is not None:
+            step = self.progress.step
+            self.history.write(step, -(-step // self.progress.steps_per_epoch), split, terms)
+
+    def agree(self, decision: bool) -> bool:
+        if self.fabric.world_size == 1:
+            return decision
+        decided = torch.tensor(float(decision), device=self.fabric.device)
+        torch.distributed.all_reduce(decided, torch.distributed.ReduceOp.MAX)
+        return bool(decided)
+
+    def out_of_time(self) -> bool:
+        minutes = (time.monotonic() - self.started) / 60
+        return self.settings.time_budget is not None and self.agree(minutes >= self.settings.time_budget)
