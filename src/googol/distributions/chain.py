@@ -1,6 +1,6 @@
 """Products of long chains of non-negative matrices, with log-scales kept beside the matrices.
 
-This is the only place that multiplies chains. A chain has ``n`` links; link ``j`` holds ``N``
+With :mod:`googol.distributions.products`, this is the only place that multiplies chains. A chain has ``n`` links; link ``j`` holds ``N``
 matrices ``Q_j[k]`` of shape ``(m, m)``, and a row of a batch turns it into one matrix
 
     A_j = sum_k exp(log_weight_jk) Q_j[k]
@@ -11,11 +11,12 @@ The product ``A_1 A_2 … A_n`` is what densities, marginals, conditionals and s
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from googol.distributions.products import MatrixProduct, VectorProduct
 
 Boundary = Literal["ring", "train"]
 
@@ -78,9 +79,7 @@ class Chain:
             batch, m = log_weights.shape[1], self.rank
             eye = torch.eye(m, dtype=self.cores.dtype, device=self.cores.device)
             start = eye if closing == "ring" else eye.new_ones(1, m)
-            return Scaled(
-                start.expand(batch, -1, -1), torch.zeros(batch, dtype=torch.float64, device=eye.device)
-            )
+            return Scaled(start.expand(batch, -1, -1), torch.zeros(batch, dtype=torch.float64, device=eye.device))
         blocks = [
             _block_product(block, self, closing)
             for block in log_weights.split(_rows_per_block(log_weights.shape[1]), dim=1)
@@ -124,9 +123,7 @@ class Chain:
 
     def select(self, links: list[int], components: int | None = None) -> Chain:
         """The chain of some links alone, in the given order, each with its first ``components`` matrices."""
-        return Chain.from_scaled(
-            self.cores[links, :components], self.log_scale[links, :components], self.boundary
-        )
+        return Chain.from_scaled(self.cores[links, :components], self.log_scale[links, :components], self.boundary)
 
     def absorb(self, kept: list[int]) -> Chain:
         """The chain over the kept links, with the others summed out and multiplied into their neighbours.
@@ -203,23 +200,28 @@ def _padded_rank(rank: int) -> int:
 
 
 def _block_product(log_weights: Tensor, chain: Chain, boundary: Boundary) -> Scaled:
-    """The product for one block of rows: split into segments, which are multiplied side by side, then joined."""
+    """The product for one block of rows."""
+    log_weights = log_weights + chain.log_scale.unsqueeze(1).to(log_weights.dtype)
+    keep = torch.is_grad_enabled() and (log_weights.requires_grad or chain.cores.requires_grad)
+    if boundary == "train":
+        vector, log_scale = VectorProduct.apply(log_weights, chain.cores, keep)
+        return Scaled(vector.unsqueeze(-2), log_scale)
+    # Several segments are multiplied side by side, then joined.
     n, rows, components = log_weights.shape
     rank, m = chain.rank, _padded_rank(chain.rank)
-    segments = _segments(n, rows) if boundary == "ring" else 1
+    segments = _segments(n, rows)
     length = -(-n // segments)
     segments = -(-n // length)
-    log_weights = log_weights + chain.log_scale.unsqueeze(1).to(log_weights.dtype)
     cores = torch.nn.functional.pad(chain.cores, (0, m - rank, 0, m - rank))
     if padding := segments * length - n:  # links that are the identity
         first = torch.arange(components, device=cores.device) == 0
         identity = torch.eye(m, dtype=cores.dtype, device=cores.device) * first[:, None, None]
         cores = torch.cat([cores, identity.expand(padding, -1, -1, -1)])
         log_weights = torch.cat([log_weights, log_weights.new_zeros(padding, rows, components)])
-    parts, log_scale = _Product.apply(
+    parts, log_scale = MatrixProduct.apply(
         log_weights.reshape(segments, length, rows, components),
         cores.reshape(segments, length, components, m * m),
-        boundary == "train",
+        keep,
     )
     product, total = parts[0], log_scale.sum(0)
     for part in parts.unbind(0)[1:]:
@@ -228,80 +230,3 @@ def _block_product(log_weights: Tensor, chain: Chain, boundary: Boundary) -> Sca
         product = product / peak[:, None, None]
         total = total + peak.double().log()
     return Scaled(product[:, :rank, :rank], total)
-
-
-class _Product(torch.autograd.Function):
-    """``P = A_1 … A_T`` for several segments and rows at once, rescaled on the way.
-
-    Only the running products are kept for the gradient; the matrices ``A_t`` are formed again by one matrix
-    product a link, and the ``(rows, N, m, m)`` tensor of the plain formula never exists.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, log_weights: Tensor, cores: Tensor, vector: bool) -> tuple[Tensor, Tensor]:
-        # log_weights (S, T, B, N), cores (S, T, N, m * m); the result is (S, B, m or 1, m), log-scales (S, B)
-        segments, length, batch, _ = log_weights.shape
-        m = math.isqrt(cores.shape[-1])
-        rows = 1 if vector else m
-        tiny = torch.finfo(cores.dtype).tiny
-        # The largest entry of each A_t comes to lie in [1, N].
-        shift = log_weights.amax(-1, keepdim=True).clamp_min(torch.finfo(cores.dtype).min)
-        weights = (log_weights - shift).exp_().to(cores.dtype)
-        log_scale = shift.double().sum((1, 3))
-        keep = any(ctx.needs_input_grad)
-        running = cores.new_empty(length if keep else 2, segments * batch, rows, m)
-        links = cores.new_empty(segments, batch, m * m)
-        matrices = links.view(segments * batch, m, m)
-        lost = torch.zeros(segments, batch, dtype=torch.bool, device=cores.device)
-        for t in range(length):
-            product = running[t % running.shape[0]]
-            torch.bmm(weights[:, t], cores[:, t], out=links)
-            if t == 0:
-                product.copy_(matrices.sum(1, keepdim=True) if vector else matrices)
-            else:
-                torch.bmm(running[(t - 1) % running.shape[0]], matrices, out=product)
-            if t % 2 == 1 and t + 1 < length:
-                # The scale is taken out of the next link's weights, which are few, not of the product.
-                peak = product.amax((1, 2)).view(segments, batch)
-                # A product that falls this far within two links has lost entries that may matter later.
-                lost |= peak < tiny**0.5
-                peak.clamp_min_(tiny)
-                weights[:, t + 1].div_(peak.unsqueeze(-1))
-                log_scale += peak.double().log()
-        product = product.view(segments, batch, rows, m)
-        peak = product.amax((2, 3))
-        lost |= peak < tiny**0.5
-        inverse = peak.clamp_min_(tiny).reciprocal()
-        log_scale += peak.double().log()
-        log_scale.masked_fill_(lost, -math.inf)
-        if keep:
-            ctx.save_for_backward(weights, cores, running, inverse)
-            ctx.log_weights_dtype = log_weights.dtype
-        ctx.mark_non_differentiable(log_scale)
-        return product * inverse[..., None, None], log_scale
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
-        weights, cores, running, inverse = ctx.saved_tensors
-        segments, length, batch, _n = weights.shape
-        _, rows, m = running.shape[1:]
-        grad_weights, grad_cores = torch.empty_like(weights), torch.empty_like(cores)
-        links, grad_links = (
-            weights.new_empty(segments, batch, m * m),
-            weights.new_empty(segments, batch, m * m),
-        )
-        matrices, grad_matrices = links.view(-1, m, m), grad_links.view(-1, m, m)
-        grad = (grad * inverse[..., None, None]).view(segments * batch, rows, m)
-        spare = torch.empty_like(grad)
-        for t in reversed(range(length)):
-            if t == 0:
-                grad_matrices.copy_(grad)  # the one row of a train is the sum of the rows of A_1
-            else:
-                torch.bmm(running[t - 1].mT, grad, out=grad_matrices)
-                torch.bmm(weights[:, t], cores[:, t], out=links)
-                torch.bmm(grad, matrices.mT, out=spare)
-                grad, spare = spare, grad
-            torch.bmm(grad_links, cores[:, t].mT, out=grad_weights[:, t])
-            torch.bmm(weights[:, t].mT, grad_links, out=grad_cores[:, t])
-        return grad_weights.mul_(weights).to(ctx.log_weights_dtype), grad_cores, None

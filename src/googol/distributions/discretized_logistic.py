@@ -37,9 +37,7 @@ class DiscretizedLogistic(Distribution):
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012
     support = constraints.unit_interval
 
-    def __init__(
-        self, loc: Tensor, scale: Tensor, *, levels: int = 256, validate_args: bool | None = None
-    ) -> None:
+    def __init__(self, loc: Tensor, scale: Tensor, *, levels: int = 256, validate_args: bool | None = None) -> None:
         if levels < 2:
             raise ValueError(f"Expected levels to be at least 2; got {levels}.")
         self.loc, self.scale = broadcast_all(loc, scale)

@@ -218,9 +218,7 @@ class TensorRingDistribution(Distribution):
         value = self._check(value, "value")
         rows, conflict, shape = self._rows(value)
         if conflict is not None and bool(conflict.any()):
-            raise ValueError(
-                "value contradicts the evidence that this distribution was conditioned on before"
-            )
+            raise ValueError("value contradicts the evidence that this distribution was conditioned on before")
         return self._with(evidence=rows.view(*shape, -1).to(self.chain.cores.dtype))
 
     def marginal(self, variables: Sequence[int]) -> TensorRingDistribution:
@@ -235,9 +233,7 @@ class TensorRingDistribution(Distribution):
         n = self.event_shape[0]
         positions = [int(i) for i in variables]
         if not positions or any(not -n <= i < n for i in positions):
-            raise ValueError(
-                f"variables must be positions from {-n} to {n - 1}, at least one, got {list(variables)}"
-            )
+            raise ValueError(f"variables must be positions from {-n} to {n - 1}, at least one, got {list(variables)}")
         positions = [i % n for i in positions]
         if any(a >= b for a, b in zip(positions, positions[1:], strict=False)):
             raise ValueError(f"variables must be increasing, got {list(variables)}")
@@ -268,9 +264,7 @@ class TensorRingDistribution(Distribution):
             raise ValueError("a marginal of a conditional distribution cannot be shifted")
         order = [(j - shift) % n for j in range(n)]
         evidence = None if self._evidence is None else self._evidence[..., order]
-        return self._with(
-            chain=self.chain.select(order), emissions=self.emissions.select(order), evidence=evidence
-        )
+        return self._with(chain=self.chain.select(order), emissions=self.emissions.select(order), evidence=evidence)
 
     # -- moments
 

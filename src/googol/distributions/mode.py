@@ -26,9 +26,7 @@ class MostProbable(NamedTuple):
     proven: Tensor  # (B,), whether no entry can be larger
 
 
-def most_probable_indices(
-    chain: Chain, log_weights: Tensor, *, beginnings: int | None = None
-) -> MostProbable:
+def most_probable_indices(chain: Chain, log_weights: Tensor, *, beginnings: int | None = None) -> MostProbable:
     r"""Searches the indices that maximise ``Tr ∏_j exp(log_weights_j[s_j]) Q_j[s_j]`` for every row.
 
     From right to left the matrices :math:`U_j[a, b] = \max_s \sum_c w_j[s] Q_j[s, a, c]\, U_{j+1}[c, b]` bound
@@ -46,9 +44,7 @@ def most_probable_indices(
     """
     width = max(16, min(4096, _BUDGET // chain.rank**2)) if beginnings is None else beginnings
     found = [_search_row(chain, row, width) for row in log_weights.unbind(1)]
-    return MostProbable(
-        torch.stack([indices for indices, _ in found], 1), torch.stack([proven for _, proven in found])
-    )
+    return MostProbable(torch.stack([indices for indices, _ in found], 1), torch.stack([proven for _, proven in found]))
 
 
 def _search_row(chain: Chain, log_weights: Tensor, width: int) -> tuple[Tensor, Tensor]:
@@ -74,9 +70,7 @@ def _search_row(chain: Chain, log_weights: Tensor, width: int) -> tuple[Tensor, 
     log_dropped = -math.inf
     for j, link in enumerate(links.unbind(0)):
         prefixes = (prefixes.unsqueeze(1) @ link).flatten(0, 1)  # (K N, rows, m)
-        score = torch.einsum(
-            "kac,ca->k", prefixes, bounds[j + 1]
-        )  # a trace; for a train a product of vectors
+        score = torch.einsum("kac,ca->k", prefixes, bounds[j + 1])  # a trace; for a train a product of vectors
         order = score.argsort(descending=True, stable=True)
         if len(order) > width:
             log_dropped = max(log_dropped, score[order[width]].log().item() + log_prefix + log_bounds[j + 1])

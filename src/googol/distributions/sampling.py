@@ -64,9 +64,7 @@ def sample_indices(chain: Chain, log_weights: Tensor, observed: Tensor, count: i
     columns = observed.nonzero().flatten().tolist()
     # Links of variables that no row observes are the same for all rows.
     shared = chain.links(torch.zeros_like(log_weights[:, :1]))  # (n, 1, m, m)
-    own = (
-        dict(zip(columns, chain.select(columns).links(log_weights[columns]), strict=True)) if columns else {}
-    )
+    own = dict(zip(columns, chain.select(columns).links(log_weights[columns]), strict=True)) if columns else {}
     links = [own.get(j, shared[j]) for j in range(n)]  # each (R or 1, m, m)
 
     if chain.boundary == "ring":
@@ -131,11 +129,7 @@ def reparameterize(chain: Chain, emissions: Emissions, rows: Tensor, drawn: Tens
 
     # What follows each variable: a matrix for a ring, a vector for a train, (R, m, m or 1).
     m = chain.rank
-    after = (
-        torch.eye(m, dtype=drawn.dtype, device=drawn.device)
-        if chain.boundary == "ring"
-        else drawn.new_ones(m, 1)
-    )
+    after = torch.eye(m, dtype=drawn.dtype, device=drawn.device) if chain.boundary == "ring" else drawn.new_ones(m, 1)
     after = after.expand(batch, -1, -1)
     following = [after]
     for j in reversed(range(1, n)):
@@ -144,11 +138,7 @@ def reparameterize(chain: Chain, emissions: Emissions, rows: Tensor, drawn: Tens
         following.append(after)
     following.reverse()
 
-    before = (
-        after.new_ones(1, m)
-        if chain.boundary == "train"
-        else torch.eye(m, dtype=drawn.dtype, device=drawn.device)
-    )
+    before = after.new_ones(1, m) if chain.boundary == "train" else torch.eye(m, dtype=drawn.dtype, device=drawn.device)
     before = before.expand(count, batch, -1, -1)
     values = []
     for j in range(n):
@@ -158,16 +148,10 @@ def reparameterize(chain: Chain, emissions: Emissions, rows: Tensor, drawn: Tens
         else:
             # p(s_j given z_<j and the evidence) is linear in the core of s_j.
             around = before.mT @ following[j].mT  # (S, R, m, m)
-            scale = (
-                chain.log_scale[j] + evidence[j]
-            )  # (R, N): the evidence of rows that observe this variable
-            weights = (
-                torch.einsum("srab,kab->srk", around, chain.cores[j]) * (scale - scale.amax(-1, True)).exp()
-            )
+            scale = chain.log_scale[j] + evidence[j]  # (R, N): the evidence of rows that observe this variable
+            weights = torch.einsum("srab,kab->srk", around, chain.cores[j]) * (scale - scale.amax(-1, True)).exp()
             weights = (weights / weights.sum(-1, keepdim=True)).to(drawn.dtype)
-            value = torch.where(
-                rows[:, j].isnan(), _implicit(emissions, j, weights, drawn[..., j]), rows[:, j]
-            )
+            value = torch.where(rows[:, j].isnan(), _implicit(emissions, j, weights, drawn[..., j]), rows[:, j])
             values.append(value.to(drawn.dtype))
             single = emissions.select([j])
             link = chain.select([j], single.components).links(single.log_prob(values[-1].reshape(-1, 1)))

@@ -70,9 +70,7 @@ class TensorRing(nn.Module):
             raise ValueError("variables must hold at least one variable")
         for j, variable in enumerate(self.variables):
             if not isinstance(variable, Variable):
-                raise TypeError(
-                    f"variables[{j}] must be a Variable such as Normal(10), got {type(variable).__name__}"
-                )
+                raise TypeError(f"variables[{j}] must be a Variable such as Normal(10), got {type(variable).__name__}")
         if isinstance(rank, bool) or not isinstance(rank, int):
             raise TypeError(f"rank must be an int, got {rank!r}")
         if rank < 1:
@@ -166,12 +164,7 @@ class TensorRing(nn.Module):
             ValueError: The shape is another, an entry is infinite or no value of a discrete variable, or a
                 variable has no observed entry.
         """
-        if (
-            not isinstance(samples, Tensor)
-            or samples.dim() != 2
-            or samples.shape[1] != len(self)
-            or len(samples) < 2
-        ):
+        if not isinstance(samples, Tensor) or samples.dim() != 2 or samples.shape[1] != len(self) or len(samples) < 2:
             shape = tuple(samples.shape) if isinstance(samples, Tensor) else type(samples).__name__
             raise ValueError(f"samples must have the shape (B, {len(self)}) with B at least 2, got {shape}")
         like = self.log_cores[0]

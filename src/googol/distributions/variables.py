@@ -33,9 +33,7 @@ class Variable(ABC):
 
     def __init__(self, components: int) -> None:
         if isinstance(components, bool) or not isinstance(components, int):
-            raise TypeError(
-                f"components must be an int, got {components!r} of type {type(components).__name__}"
-            )
+            raise TypeError(f"components must be an int, got {components!r} of type {type(components).__name__}")
         if components < 1:
             raise ValueError(f"components must be at least 1, got {components}")
         self.components = components
@@ -212,9 +210,7 @@ class Emissions:
         columns = value.mT.unsqueeze(-1)  # (n, B, 1)
         missing = columns.isnan()
         columns = columns.masked_fill(missing, 0.0)
-        parts = [
-            self._group_log_prob(positions, parameters, columns) for positions, parameters in self.groups
-        ]
+        parts = [self._group_log_prob(positions, parameters, columns) for positions, parameters in self.groups]
         dtype = torch.float64 if any(part.dtype == torch.float64 for part in parts) else parts[0].dtype
         return self._in_order([self._pad(part.to(dtype)) for part in parts]).masked_fill(missing, 0.0)
 
@@ -241,10 +237,7 @@ class Emissions:
     def moments(self) -> tuple[Tensor, Tensor]:
         """The means and variances of all components, each ``(n, N)``."""
         pairs = [
-            [
-                moment.to(self._like).expand(len(positions), -1)
-                for moment in self._kind(positions).moments(parameters)
-            ]
+            [moment.to(self._like).expand(len(positions), -1) for moment in self._kind(positions).moments(parameters)]
             for positions, parameters in self.groups
         ]
         means, variances = ([self._pad(pair[i]) for pair in pairs] for i in (0, 1))
@@ -257,7 +250,5 @@ class Emissions:
             pairs = [(kept.index(p), row) for row, p in enumerate(positions) if p in kept]
             if pairs:
                 rows = [row for _, row in pairs]
-                groups.append(
-                    ([p for p, _ in pairs], {name: value[rows] for name, value in parameters.items()})
-                )
+                groups.append(([p for p, _ in pairs], {name: value[rows] for name, value in parameters.items()}))
         return Emissions(tuple(self.variables[j] for j in kept), groups, self._like)
