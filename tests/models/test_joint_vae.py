@@ -1,0 +1,201 @@
+"""The joint VAE against quadrature over its one latent, and its stages of training."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Independent, Normal
+
+from googol.distributions import Categorical, TensorRing
+from googol.distributions import Normal as NormalVariable
+from googol.models import JointVAE
+
+NAN = math.nan
+
+
+class Encoder(nn.Module):
+    latents = 1
+
+    def __init__(self):
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(0.7, dtype=torch.float64))
+
+    def forward(self, x: torch.Tensor) -> Independent:
+        return Independent(Normal(self.slope * x.mean(-1, keepdim=True), torch.tensor(0.5, dtype=x.dtype)), 1)
+
+
+class Decoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor([1.0, 0.6], dtype=torch.float64))
+
+    def forward(self, z: torch.Tensor) -> Independent:
+        return Independent(Normal(z * self.slope, torch.tensor(0.8, dtype=z.dtype)), 1)
+
+
+def make(**options) -> JointVAE:
+    torch.manual_seed(0)
+    variables = [NormalVariable(3, loc=[-2.0, 0.0, 2.0], scale=0.7), Categorical(3), Categorical(2)]
+    return JointVAE(TensorRing(variables, rank=3, dtype=torch.float64), Encoder(), Decoder(), **options)
+
+
+X = torch.tensor([[0.5, -1.0], [2.0, 1.5], [-3.0, -1.0], [0.1, 0.0]], dtype=torch.float64)
+Y = torch.tensor([[0.0, 1.0], [NAN, 0.0], [2.0, NAN], [NAN, NAN]], dtype=torch.float64)
+GRID = torch.linspace(-12, 12, 4001, dtype=torch.float64).unsqueeze(-1)
+STEP = 24 / 4000
+
+
+def over_grid(model: JointVAE, x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
+    """log p(x, y) and the terms of the objective for one object, integrated over z."""
+    rows = torch.cat([GRID, y.expand(len(GRID), -1)], -1)
+    joint, prior = model.prior(), model.likelihood(GRID).log_prob(x)
+    log_joint = joint.log_prob(rows)
+    log_code = joint.log_prob(torch.cat([GRID, torch.full((len(GRID), 2), NAN)], -1))
+    q = model.posterior(x.unsqueeze(0))
+    density = q.log_prob(GRID).exp() * STEP
+    elbo = (density * (prior + log_joint - q.log_prob(GRID))).sum()
+    label = (density * (log_joint - log_code)).sum()
+    return {"log_prob": (prior + log_joint + math.log(STEP)).logsumexp(0), "elbo": elbo, "label": label}
+
+
+def test_the_elbo_agrees_with_quadrature_whatever_is_observed():
+    model = make()
+    torch.manual_seed(1)
+    draws = torch.stack([model.elbo(X, Y) for _ in range(3000)]).detach()
+    expected = torch.stack([over_grid(model, x, y)["elbo"] for x, y in zip(X, Y, strict=True)]).detach()
+    assert ((draws.mean(0) - expected).abs() < 4 * draws.std(0) / math.sqrt(3000)).all()
+
+
+def test_the_importance_bound_tends_to_the_log_density():
+    model = make()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        bound = model.importance_bound(X, 100_000, Y)
+        expected = torch.stack([over_grid(model, x, y)["log_prob"] for x, y in zip(X, Y, strict=True)])
+    torch.testing.assert_close(bound, expected, atol=0.03, rtol=0)
+
+
+def test_without_labels_the_bound_is_that_of_the_object_alone():
+    model = make()
+    nothing = torch.full_like(Y, NAN)
+    torch.manual_seed(1)
+    one = model.importance_bound(X, 20)
+    torch.manual_seed(1)
+    torch.testing.assert_close(one, model.importance_bound(X, 20, nothing))
+
+
+@pytest.mark.parametrize("weight", [0.0, 5.0])
+def test_the_loss_agrees_with_quadrature(weight):
+    model = make(label_weight=weight)
+    torch.manual_seed(1)
+    draws = torch.stack([model.loss(X, Y)["loss"] for _ in range(3000)]).detach()
+    terms = [over_grid(model, x, y) for x, y in zip(X, Y, strict=True)]
+    expected = -sum(t["elbo"] + weight * t["label"] for t in terms).detach() / len(X)
+    assert (draws.mean() - expected).abs() < 4 * draws.std() / math.sqrt(3000)
+
+
+def test_every_parameter_gets_a_finite_gradient():
+    model = make(label_weight=2.0)
+    model.loss(X, Y)["loss"].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_samples_obey_the_given_conditions_and_leave_the_others_open():
+    model = make()
+    torch.manual_seed(2)
+    given = torch.tensor([2.0, NAN])
+    codes, conditions = model.sample_joint(20_000, given)
+    assert (conditions[:, 0] == 2).all()
+    probs = model.prior().condition(torch.tensor([NAN, 2.0, NAN], dtype=torch.float64)).component_probs()
+    assert (conditions[:, 1].mean() - probs[2, 1]).abs() < 0.02
+    assert codes.shape == (20_000, 1)
+    assert model.sample(5, given).shape == (5, 2)
+
+
+def test_every_image_may_have_conditions_of_its_own():
+    model = make()
+    given = torch.tensor([[0.0, NAN], [NAN, 1.0], [2.0, 0.0], [NAN, NAN]])
+    _, conditions = model.sample_joint(4, given)
+    observed = ~given.isnan()
+    assert (conditions[observed] == given[observed]).all()
+    assert conditions.isfinite().all()
+
+
+def test_imputation_averages_the_probabilities_over_the_posterior():
+    model = make()
+    torch.manual_seed(3)
+    with torch.no_grad():
+        digits, binary = model.impute(X, draws=4000)
+        for row, x in enumerate(X):
+            density = model.posterior(x.unsqueeze(0)).log_prob(GRID).exp() * STEP
+            joint = model.prior()
+            given_z = joint.condition(torch.cat([GRID, torch.full((len(GRID), 2), NAN)], -1)).component_probs()
+            expected = (density[:, None, None] * given_z).sum(0)
+            torch.testing.assert_close(digits[row], expected[1], atol=0.03, rtol=0)
+            torch.testing.assert_close(binary[row], expected[2, :2], atol=0.03, rtol=0)
+
+
+def test_what_is_known_already_is_kept_when_imputing():
+    model = make()
+    digits, _ = model.impute(X, Y)
+    torch.testing.assert_close(digits[0], torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64))
+
+
+def test_the_ring_starts_from_the_data_when_the_warm_up_is_over():
+    model = make(warmup_epochs=2)
+
+    def batches():
+        yield X.repeat(50, 1), Y.repeat(50, 1)
+
+    before = {name: value.clone() for name, value in model.prior.state_dict().items()}
+    assert set(model.loss(X, Y)) == {"loss", "reconstruction", "kl"}
+    assert not model.on_epoch_start(0, batches)
+    assert not model.on_epoch_start(1, batches)
+    assert all(torch.equal(before[name], value) for name, value in model.prior.state_dict().items())
+    assert model.on_epoch_start(2, batches)
+    assert any(not torch.equal(before[name], value) for name, value in model.prior.state_dict().items())
+    assert "log_p_y_given_z" in model.loss(X, Y)
+    assert not model.on_epoch_start(3, batches)
+    other = make(warmup_epochs=2)
+    other.load_state_dict(model.state_dict())
+    assert "log_p_y_given_z" in other.loss(X, Y)
+
+
+def test_the_first_stage_is_a_vae_with_a_standard_normal_prior():
+    model = make(warmup_epochs=1)
+    torch.manual_seed(4)
+    terms = model.loss(X, Y)
+    torch.manual_seed(4)
+    q = model.posterior(X)
+    z = q.rsample()
+    kl = (q.log_prob(z) - torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(-1)).mean()
+    torch.testing.assert_close(terms["kl"], kl)
+
+
+def test_a_pretrained_autoencoder_is_left_alone():
+    model = make(warmup_epochs=1, freeze_autoencoder=True)
+    model.on_epoch_start(1, lambda: iter([(X.repeat(10, 1), Y.repeat(10, 1))]))
+    model.loss(X, Y)["loss"].backward()
+    assert all(p.grad is None for p in [*model.posterior.parameters(), *model.likelihood.parameters()])
+    assert all(p.grad is not None for p in model.prior.log_cores)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: make(label_weight=-1.0), "label_weight must not be negative, got -1.0"),
+        (lambda: make().sample(3, torch.zeros(3)), r"given must have the shape \(2,\) or \(3, 2\), got \(3,\)"),
+        (lambda: make().sample(3, torch.tensor([7.0, NAN])), "must be one of 0 … 2"),
+        (
+            lambda: JointVAE(TensorRing([NormalVariable(2)], rank=2), Encoder(), Decoder()),
+            "prior must have more variables than posterior has latents, got 1 and 1",
+        ),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,101 @@
+"""The bounds of a VAE against exact values on a model that is linear and Gaussian."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Independent, MultivariateNormal, Normal
+
+from googol.distributions import TensorRing
+from googol.distributions import Normal as NormalVariable
+from googol.models import VAE
+from googol.priors import StandardNormal
+
+
+class Linear(nn.Module):
+    """N(A v + b, diag s²), as a posterior or a likelihood."""
+
+    def __init__(self, matrix: torch.Tensor, scale: float):
+        super().__init__()
+        self.matrix = nn.Parameter(matrix)
+        self.scale = scale
+
+    def forward(self, v: torch.Tensor) -> Independent:
+        return Independent(Normal(v @ self.matrix.mT, torch.full((), self.scale, dtype=v.dtype)), 1)
+
+
+def standard_ring() -> TensorRing:
+    return TensorRing([NormalVariable(1, loc=[0.0], scale=1.0)] * 2, rank=1, dtype=torch.float64)
+
+
+@pytest.fixture(params=[lambda: StandardNormal(2).double(), standard_ring], ids=["standard-normal", "ring of one"])
+def model(request) -> VAE:
+    generator = torch.Generator().manual_seed(1)
+    decoder = torch.randn(4, 2, generator=generator, dtype=torch.float64)
+    # Near the exact posterior, so that the bounds are tight enough to be compared with few draws.
+    encoder = torch.linalg.solve(decoder.mT @ decoder + 0.25 * torch.eye(2), decoder.mT)
+    return VAE(request.param(), Linear(encoder, 0.35), Linear(decoder, 0.5))
+
+
+@pytest.fixture
+def x() -> torch.Tensor:
+    return torch.randn(6, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def exact(model: VAE, x: torch.Tensor) -> torch.Tensor:
+    decoder = model.likelihood.matrix
+    covariance = decoder @ decoder.mT + model.likelihood.scale**2 * torch.eye(4)
+    return MultivariateNormal(torch.zeros(4, dtype=x.dtype), covariance).log_prob(x)
+
+
+def exact_elbo(model: VAE, x: torch.Tensor) -> torch.Tensor:
+    """E log p(x|z) − KL in closed form."""
+    q = model.posterior(x)
+    scale, decoder = model.posterior.scale, model.likelihood.matrix
+    noise = model.likelihood.scale
+    spread = (scale**2 * decoder.square().sum()) / (2 * noise**2)
+    fit = model.likelihood(q.mean).log_prob(x) - spread
+    kl = 0.5 * (2 * scale**2 + q.mean.square().sum(-1) - 2 - 4 * math.log(scale))
+    return fit - kl
+
+
+def test_the_elbo_agrees_with_its_closed_form(model, x):
+    torch.manual_seed(0)
+    draws = torch.stack([model.elbo(x) for _ in range(4000)]).detach()
+    error = 4 * draws.std(0) / math.sqrt(len(draws))
+    assert ((draws.mean(0) - exact_elbo(model, x)).abs() < error).all()
+
+
+def test_the_importance_bound_rises_to_the_exact_value(model, x):
+    torch.manual_seed(0)
+    with torch.no_grad():
+        bounds = [torch.stack([model.importance_bound(x, k) for _ in range(400)]).mean(0).mean() for k in (1, 8, 64)]
+        tight = model.importance_bound(x, 200_000)
+    assert bounds[0] < bounds[1] < bounds[2] < exact(model, x).mean() + 0.01
+    torch.testing.assert_close(tight, exact(model, x).detach(), atol=0.02, rtol=0)
+
+
+def test_the_loss_is_the_mean_negative_elbo_in_two_terms(model, x):
+    torch.manual_seed(3)
+    terms = model.loss(x, torch.empty(6, 0))
+    torch.manual_seed(3)
+    q = model.posterior(x)
+    z = q.rsample()
+    torch.testing.assert_close(terms["reconstruction"], -model.likelihood(z).log_prob(x).mean())
+    torch.testing.assert_close(terms["kl"], (q.log_prob(z) - model.prior().log_prob(z)).mean())
+    torch.testing.assert_close(terms["loss"], terms["reconstruction"] + terms["kl"])
+
+
+def test_samples_and_reconstructions_are_means_of_the_likelihood(model, x):
+    torch.manual_seed(0)
+    sample = model.sample(50_000)
+    decoder = model.likelihood.matrix.detach()
+    torch.testing.assert_close(sample.mT.cov(), decoder @ decoder.mT, atol=0.1, rtol=0.05)
+    assert not sample.requires_grad
+    torch.testing.assert_close(model.reconstruct(x), model.likelihood(model.posterior(x).mean).mean)
+
+
+def test_k_below_one_is_refused(model, x):
+    with pytest.raises(ValueError, match="k must be at least 1, got 0"):
+        model.importance_bound(x, 0)
