@@ -29,6 +29,8 @@ def latent_class_cores(log_weights: Tensor, classes: int, variables: Sequence[Va
     valid = valid < torch.tensor([v.components for v in variables], device=log_weights.device).view(-1, 1, 1)
     log_weights = log_weights.masked_fill(~valid, -torch.inf)
     weights = (log_weights - log_weights.amax(-1, keepdim=True)).exp().float()
+    # One more sample, of which nothing is known, so that a value that was never seen can still happen.
+    weights = torch.cat([weights, valid.to(weights)], 1)
     tables, shares = fit_latent_classes(weights, classes)
     change = _CHANGE / len(variables)
     stay = torch.eye(classes, device=tables.device) * (1 - change) + change / classes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,9 +70,9 @@ class TensorRingDistribution(Distribution):
     # -- what kind of distribution it is
 
     @property
-    def support(self) -> constraints.Constraint:  # type: ignore[override]
+    def support(self) -> constraints.Constraint:
         supports = [self.emissions.variables[j].support for j in self._visible]
-        return constraints.cat(supports, dim=-1, lengths=[1] * len(supports))
+        return constraints.independent(constraints.cat(supports, dim=-1, lengths=[1] * len(supports)), 1)
 
     @property
     def has_rsample(self) -> bool:  # type: ignore[override]
@@ -78,11 +80,12 @@ class TensorRingDistribution(Distribution):
 
     def _open_discrete(self) -> list[int]:
         """Positions of discrete variables that are not fixed by the evidence of every row."""
-        discrete = [j for j, variable in enumerate(self.emissions.variables) if variable.is_discrete]
+        variables = self.emissions.variables
+        discrete = [i for i, j in enumerate(self._visible) if variables[j].is_discrete]
         if self._evidence is None or not discrete:
             return discrete
-        open_in_any = self._evidence.reshape(-1, len(self.chain)).isnan().any(0)
-        return [j for j in discrete if bool(open_in_any[j])]
+        open_in_any = self._values(self._evidence, -1).isnan().any(0)
+        return [i for i in discrete if bool(open_in_any[i])]
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> TensorRingDistribution:
         batch_shape = torch.Size(batch_shape)
@@ -111,6 +114,8 @@ class TensorRingDistribution(Distribution):
             raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
         if value.dim() == 0 or value.shape[-1] != n:
             raise ValueError(f"{name} must have the shape (…, {n}), got {tuple(value.shape)}")
+        if value.is_complex():
+            raise TypeError(f"{name} must be real, got {value.dtype}")
         if not value.is_floating_point():
             value = value.to(self.chain.cores.dtype)
         if not self._validate_args:
@@ -144,10 +149,16 @@ class TensorRingDistribution(Distribution):
             return value.reshape(-1, len(self.chain)), None, shape
         full = self._empty(shape).to(value.dtype)
         full[..., self._visible] = value
-        evidence = self._evidence.to(value.dtype)
-        conflict = ((full != evidence) & ~full.isnan() & ~evidence.isnan()).any(-1)
+        evidence = self._evidence
+        # Values of another precision agree with the evidence if they do in either of the two.
+        differ = (full != evidence.to(full.dtype)) & (full.to(evidence.dtype) != evidence)
+        conflict = (differ & ~full.isnan() & ~evidence.isnan()).any(-1)
         full = torch.where(evidence.isnan(), full, evidence)
         return full.reshape(-1, len(self.chain)), conflict.reshape(-1), shape
+
+    def _values(self, rows: Tensor, *shape: int) -> Tensor:
+        """Rows of all variables as values of this distribution."""
+        return rows[..., self._visible].reshape(*shape, len(self._visible))
 
     # -- densities
 
@@ -201,7 +212,7 @@ class TensorRingDistribution(Distribution):
         """
         rows, _, shape = self._rows(None if value is None else self._check(value, "value"))
         probs = self._posterior(rows)[self._visible]
-        return probs.movedim(0, 1).reshape(*shape, len(self._visible), -1)
+        return probs.movedim(0, 1).reshape(*shape, *probs.shape[::2])
 
     # -- new distributions
 
@@ -219,7 +230,7 @@ class TensorRingDistribution(Distribution):
         rows, conflict, shape = self._rows(value)
         if conflict is not None and bool(conflict.any()):
             raise ValueError("value contradicts the evidence that this distribution was conditioned on before")
-        return self._with(evidence=rows.view(*shape, -1).to(self.chain.cores.dtype))
+        return self._with(evidence=rows.view(*shape, len(self.chain)).to(self.chain.cores.dtype))
 
     def marginal(self, variables: Sequence[int]) -> TensorRingDistribution:
         """The distribution of some of the variables, the others summed out once and for all.
@@ -229,13 +240,17 @@ class TensorRingDistribution(Distribution):
 
         Raises:
             ValueError: A position is out of range, or they are not increasing.
+            TypeError: They are not ints.
         """
         n = self.event_shape[0]
-        positions = [int(i) for i in variables]
+        try:
+            positions = [operator.index(i) for i in variables]
+        except TypeError:
+            raise TypeError(f"variables must be a sequence of positions (ints), got {variables!r}") from None
         if not positions or any(not -n <= i < n for i in positions):
             raise ValueError(f"variables must be positions from {-n} to {n - 1}, at least one, got {list(variables)}")
         positions = [i % n for i in positions]
-        if any(a >= b for a, b in zip(positions, positions[1:], strict=False)):
+        if any(a >= b for a, b in itertools.pairwise(positions)):
             raise ValueError(f"variables must be increasing, got {list(variables)}")
         visible = [self._visible[i] for i in positions]
         kept = set(visible)
@@ -277,8 +292,7 @@ class TensorRingDistribution(Distribution):
         observed = ~rows.isnan()
         mean = torch.where(observed, rows, mean.mT)
         variance = variance.mT.masked_fill(observed, 0.0)
-        visible = self._visible
-        return mean[:, visible].view(*shape, -1), variance[:, visible].view(*shape, -1)
+        return self._values(mean, *shape), self._values(variance, *shape)
 
     @property
     def mean(self) -> Tensor:
@@ -300,21 +314,23 @@ class TensorRingDistribution(Distribution):
         """
         rows, _, shape = self._rows(None)
         with torch.no_grad():
-            index = _mode.most_probable_indices(self.chain, self.emissions.log_prob(rows)).indices
+            hidden = [j for j in range(len(self.chain)) if j not in self._visible]
+            log_weights = self.emissions.log_prob(rows)
+            index = _mode.most_probable_indices(self.chain, log_weights, summed=hidden).indices
             means = self.emissions.moments()[0]
             values = torch.where(rows.isnan(), means.gather(1, index).mT, rows)
-        return values[:, self._visible].view(*shape, -1)
+        return self._values(values, *shape)
 
     # -- samples
 
-    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+    def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draws the component indices first, then the values; evidence is kept as it is."""
         with torch.no_grad():
             rows, _, shape = self._rows(None)
             values = _sampling.sample(self.chain, self.emissions, rows, torch.Size(sample_shape).numel())
-        return values[..., self._visible].view(*torch.Size(sample_shape), *shape, -1)
+        return self._values(values, *sample_shape, *shape)
 
-    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         r"""Draws samples that are differentiable in every parameter and in the evidence.
 
         With :math:`F_j` the distribution function of variable j given those before it, a mixture's, the gradient
@@ -332,5 +348,5 @@ class TensorRingDistribution(Distribution):
         rows, _, shape = self._rows(None)
         with torch.no_grad():
             drawn = _sampling.sample(self.chain, self.emissions, rows, torch.Size(sample_shape).numel())
-        values = _sampling.reparameterize(self.chain, self.emissions, rows, drawn)
-        return values[..., self._visible].view(*torch.Size(sample_shape), *shape, -1)
+        values = _sampling.reparameterize(self.chain, self.emissions, rows, drawn, self._visible)
+        return self._values(values, *sample_shape, *shape)

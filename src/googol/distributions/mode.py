@@ -8,6 +8,7 @@ on every completion, and so knows whether what it found is the maximum.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,7 +27,9 @@ class MostProbable(NamedTuple):
     proven: Tensor  # (B,), whether no entry can be larger
 
 
-def most_probable_indices(chain: Chain, log_weights: Tensor, *, beginnings: int | None = None) -> MostProbable:
+def most_probable_indices(
+    chain: Chain, log_weights: Tensor, *, summed: Sequence[int] = (), beginnings: int | None = None
+) -> MostProbable:
     r"""Searches the indices that maximise ``Tr ∏_j exp(log_weights_j[s_j]) Q_j[s_j]`` for every row.
 
     From right to left the matrices :math:`U_j[a, b] = \max_s \sum_c w_j[s] Q_j[s, a, c]\, U_{j+1}[c, b]` bound
@@ -37,21 +40,28 @@ def most_probable_indices(chain: Chain, log_weights: Tensor, *, beginnings: int 
     Args:
         chain: A ring or train.
         log_weights: Shape ``(n, B, N)``.
+        summed: Links whose indices are summed out instead; an index of zero is returned for them.
         beginnings: How many beginnings to keep; by default as many as a few megabytes hold.
 
     Returns:
         The indices ``(n, B)`` and, for every row, whether they are proven to be the maximum.
     """
     width = max(16, min(4096, _BUDGET // chain.rank**2)) if beginnings is None else beginnings
-    found = [_search_row(chain, row, width) for row in log_weights.unbind(1)]
-    return MostProbable(torch.stack([indices for indices, _ in found], 1), torch.stack([proven for _, proven in found]))
+    n, batch, _ = log_weights.shape
+    indices = torch.empty(n, batch, dtype=torch.int64, device=log_weights.device)
+    proven = torch.empty(batch, dtype=torch.bool, device=log_weights.device)
+    for b, row in enumerate(log_weights.unbind(1)):
+        indices[:, b], proven[b] = _search_row(chain, row, summed, width)
+    return MostProbable(indices, proven)
 
 
-def _search_row(chain: Chain, log_weights: Tensor, width: int) -> tuple[Tensor, Tensor]:
+def _search_row(chain: Chain, log_weights: Tensor, summed: Sequence[int], width: int) -> tuple[Tensor, bool]:
     n, components = log_weights.shape
     x = log_weights.double() + chain.log_scale.double()
     weights = (x - x.amax(-1, keepdim=True)).exp()
     links = weights[..., None, None] * chain.cores.double()  # (n, N, m, m)
+    for j in summed:
+        links[j, 0], links[j, 1:] = links[j].sum(0), 0
     m = chain.rank
     eye = torch.eye(m, dtype=links.dtype, device=links.device)
 
@@ -83,5 +93,4 @@ def _search_row(chain: Chain, log_weights: Tensor, width: int) -> tuple[Tensor, 
         log_prefix += peak.log().item()
     value = torch.einsum("kac,ca->k", prefixes, bounds[n])
     best = value.argmax()
-    proven = value[best].log().item() + log_prefix >= log_dropped - 1e-9
-    return indices[:, best], torch.tensor(proven, device=links.device)
+    return indices[:, best], value[best].log().item() + log_prefix >= log_dropped - 1e-9

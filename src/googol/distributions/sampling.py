@@ -99,7 +99,7 @@ def sample_indices(chain: Chain, log_weights: Tensor, observed: Tensor, count: i
 
 def _indices_between(chain: Chain, log_weights: Tensor, bonds: Tensor) -> Tensor:
     """Every index in proportion to its weight times the entry of its core between the two bonds, all at once."""
-    n, _, count = bonds[1:].shape
+    n = len(chain)
     x = log_weights + chain.log_scale.unsqueeze(1).to(log_weights.dtype)
     weights = (x - x.amax(-1, keepdim=True)).exp().to(chain.cores.dtype)  # (n, R, N)
     by_bonds = chain.cores.flatten(-2).mT.contiguous()  # (n, m * m, N)
@@ -108,21 +108,23 @@ def _indices_between(chain: Chain, log_weights: Tensor, bonds: Tensor) -> Tensor
     return draw(by_bonds[position, pair] * weights.unsqueeze(2))
 
 
-def reparameterize(chain: Chain, emissions: Emissions, rows: Tensor, drawn: Tensor) -> Tensor:
+def reparameterize(chain: Chain, emissions: Emissions, rows: Tensor, drawn: Tensor, wanted: list[int]) -> Tensor:
     """Attaches to drawn samples their gradients by implicit differentiation.
 
     Variable after variable: ``z_j = drawn_j − (F_j(drawn_j; z_<j) − its value) / p_j``, whose value is that of
     ``drawn_j`` and whose derivatives solve the triangular system ``dF_j(z_j given z_<j) = 0``.
 
     Args:
-        rows: Evidence of shape ``(R, n)``, NaN where open; all discrete variables are observed.
+        rows: Evidence of shape ``(R, n)``, NaN where open.
         drawn: Samples of shape ``(S, R, n)``.
+        wanted: The variables to do this for, the discrete ones of them observed in all rows. The others are
+            summed out where they are open.
 
     Returns:
         Shape ``(S, R, n)``.
     """
     count, batch, n = drawn.shape
-    open_columns = rows.isnan().any(0).tolist()
+    is_open = rows.isnan().any(0).tolist()
     evidence = emissions.log_prob(rows)  # (n, R, N)
     links = chain.links(evidence)
     tiny = torch.finfo(drawn.dtype).tiny
@@ -142,7 +144,7 @@ def reparameterize(chain: Chain, emissions: Emissions, rows: Tensor, drawn: Tens
     before = before.expand(count, batch, -1, -1)
     values = []
     for j in range(n):
-        if not open_columns[j]:
+        if j not in wanted or not is_open[j]:
             values.append(rows[:, j].expand(count, -1).to(drawn.dtype))
             before = before @ links[j]
         else:

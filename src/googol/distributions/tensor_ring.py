@@ -117,7 +117,7 @@ class TensorRing(nn.Module):
         return TensorRingDistribution(Chain(log_cores, self.boundary), emissions)
 
     def _emissions(self) -> Emissions:
-        groups = [(p, dict(c.items())) for p, c in zip(self._positions, self.components, strict=True)]
+        groups = [(p, dict(c.named_parameters())) for p, c in zip(self._positions, self.components, strict=True)]
         return Emissions(self.variables, groups, self.log_cores[0])
 
     @property
@@ -168,7 +168,7 @@ class TensorRing(nn.Module):
             shape = tuple(samples.shape) if isinstance(samples, Tensor) else type(samples).__name__
             raise ValueError(f"samples must have the shape (B, {len(self)}) with B at least 2, got {shape}")
         like = self.log_cores[0]
-        samples = self()._check(samples.detach().to(like), "samples")
+        samples = self()._with(validate_args=True)._check(samples.detach(), "samples").to(like)
         observed = ~samples.isnan()
         if not bool(observed.any(0).all()):
             empty = (~observed.any(0)).nonzero().flatten().tolist()
@@ -177,5 +177,7 @@ class TensorRing(nn.Module):
             for row, j in enumerate(positions):
                 start = self.variables[j].initial_parameters(samples[observed[:, j], j])
                 for name, value in start.items():
-                    components[name][row] = value.to(like)
-        self._set_cores(latent_class_cores(self._emissions().log_prob(samples), self.rank, self.variables))
+                    components.get_parameter(name)[row] = value.to(like)
+        with torch.autocast(like.device.type, enabled=False):
+            log_weights = self._emissions().log_prob(samples)
+            self._set_cores(latent_class_cores(log_weights, self.rank, self.variables))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -48,7 +48,7 @@ class Variable(ABC):
 
     @abstractmethod
     def initial_parameters(self, samples: Tensor | None = None) -> dict[str, Tensor]:
-        """Unconstrained parameters to start from, each of shape ``(N,)``, fitted to one-dimensional samples if given."""
+        """Unconstrained parameters to start from, each of shape ``(N,)``, fitted to samples ``(B,)`` if given."""
 
     @abstractmethod
     def log_prob(self, parameters: Parameters, value: Tensor) -> Tensor:
@@ -64,7 +64,7 @@ class Variable(ABC):
 
 
 class Normal(Variable):
-    r"""A continuous variable: component s is the normal distribution with mean :math:`\mu_s` and deviation :math:`\sigma_s`.
+    r"""A continuous variable: component s is normal with mean :math:`\mu_s` and standard deviation :math:`\sigma_s`.
 
     Args:
         components: The number N of components.
@@ -176,7 +176,7 @@ class Emissions:
     """
 
     def __init__(
-        self, variables: tuple[Variable, ...], groups: list[tuple[list[int], Parameters]], like: Tensor
+        self, variables: tuple[Variable, ...], groups: Sequence[tuple[list[int], Parameters]], like: Tensor
     ) -> None:
         self.variables = variables
         self.groups = groups
@@ -219,7 +219,7 @@ class Emissions:
         chosen = columns if len(positions) == len(columns) else columns[positions]
         stacked = {name: parameter.unsqueeze(1) for name, parameter in parameters.items()}
         result = kind.log_prob(stacked, chosen)
-        if kind.is_discrete or result.dtype == torch.float64 or not bool(result.detach().amin() < -1e3):
+        if kind.is_discrete or result.dtype == torch.float64 or not bool((result.detach() < -1e3).any()):
             return result
         # Far from every component, what the components differ by is small beside the values.
         stacked = {name: parameter.double() for name, parameter in stacked.items()}
