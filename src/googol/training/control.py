@@ -1,12 +1,18 @@
-"""What surrounds the loop: the seeds of everything random, and the signals that ask it to stop."""
+"""What surrounds the loop: seeds of everything random, signals that ask it to stop, several processes."""
+
+from __future__ import annotations
 
 import random
 import signal
 import threading
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def seed_everything(device: torch.device, *key: int) -> None:
@@ -43,7 +49,7 @@ class StopSignal:
         self.received = False
         self._former: dict[int, object] = {}
 
-    def __enter__(self) -> "StopSignal":
+    def __enter__(self) -> StopSignal:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._former[number] = signal.signal(number, self._remember)
@@ -57,3 +63,12 @@ class StopSignal:
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.received = True
         self.__exit__()
+
+
+def any_process(fabric: Fabric, decision: bool) -> bool:
+    """Whether at least one process decided so; all of them call this together."""
+    if fabric.world_size == 1:
+        return decision
+    decided = torch.tensor(float(decision), device=fabric.device)
+    torch.distributed.all_reduce(decided, torch.distributed.ReduceOp.MAX)
+    return bool(decided)

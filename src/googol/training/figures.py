@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from googol.data import Dataset
 from googol.distributions import TensorRingDistribution
+from googol.training.checkpoints import write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,6 +69,19 @@ def to_png(figure: Figure) -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=120, bbox_inches="tight", facecolor="white")
     return content.getvalue()
+
+
+@torch.no_grad()
+def draw_figures(makers: Mapping[str, FigureMaker], model: Any, data: Dataset, folder: Path) -> None:
+    """Writes `NAME.png` for each name; a figure that fails is left out with a warning."""
+    for name, make in makers.items():
+        try:
+            figure = make(model, data)
+        except Exception as error:  # a picture is not worth a run
+            warnings.warn(f"figure {name} was not drawn: {error!r}", stacklevel=2)
+            continue
+        if figure is not None:
+            write_file(folder / f"{name}.png", to_png(figure))
 
 
 def samples(model: Any, data: Dataset) -> Figure | None:

@@ -57,10 +57,12 @@ class RunningMeans:
         """Adds the terms of a step; every step has the same ones.
 
         Raises:
-            ValueError: If a term is not a scalar, "loss" is missing, or other terms came in the steps before.
+            ValueError: If other terms came in the steps before.
         """
         if list(terms) != self.names:
-            self._start(terms)
+            if self.names:
+                raise ValueError(f"expected the terms {self.names} as in the steps before, got {list(terms)}")
+            self.names = list(terms)
         values = torch.stack([value.detach().float() for value in terms.values()])
         if not self.weight:
             self._totals = torch.zeros_like(values)
@@ -101,16 +103,6 @@ class RunningMeans:
         if self.fabric.world_size > 1:
             torch.distributed.all_reduce(values := values.clone(), operation)
         return values
-
-    def _start(self, terms: Mapping[str, Tensor]) -> None:
-        if self.names:
-            raise ValueError(f"expected the terms {self.names} as in the steps before, got {list(terms)}")
-        if "loss" not in terms:
-            raise ValueError(f'expected a term "loss" from loss(x, y), got {list(terms)}')
-        for name, value in terms.items():
-            if value.ndim:
-                raise ValueError(f"expected scalars from loss(x, y), got {name} of shape {tuple(value.shape)}")
-        self.names = list(terms)
 
 
 class History:

@@ -33,8 +33,17 @@ class BatchLoss(nn.Module):
         self.data = data
 
     def forward(self, index: Tensor) -> dict[str, Tensor]:
-        """The terms of the loss of some of the images."""
+        """The terms of the loss of some of the images.
+
+        Raises:
+            ValueError: If a term is not a scalar, or there is no "loss".
+        """
         terms: dict[str, Tensor] = self.model.loss(self.data.pixels(index), self.data.conditions[index])
+        if "loss" not in terms:
+            raise ValueError(f'expected a term "loss" from loss(x, y), got {list(terms)}')
+        for name, value in terms.items():
+            if value.ndim:
+                raise ValueError(f"expected scalars from loss(x, y), got {name} of shape {tuple(value.shape)}")
         return terms
 
 
@@ -60,7 +69,7 @@ class Learner:
         prior_rate = settings.prior_learning_rate or settings.learning_rate
         groups = [(rest, settings.learning_rate), (self.prior_parameters, prior_rate)]
         self.rates = [rate for parameters, rate in groups if parameters]
-        self.scaled = settings.precision == "16-mixed"
+        self.scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
         self.adam = torch.optim.Adam(
             [{"params": parameters} for parameters, _ in groups if parameters],
             # The fused step, ten times as fast on a CPU, unscales gradients itself, too late to clip them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
@@ -13,15 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from googol.data import Dataset, batches
-from googol.training.checkpoints import (
-    disk_space_errors,
-    load_checkpoint,
-    save_checkpoint,
-    save_model,
-    write_file,
-)
-from googol.training.control import StopSignal, TrainingInterrupted, seed_everything
-from googol.training.figures import FigureMaker, to_png
+from googol.training.checkpoints import disk_space_errors, load_checkpoint, save_checkpoint, save_model
+from googol.training.control import StopSignal, TrainingInterrupted, any_process, seed_everything
+from googol.training.figures import FigureMaker, draw_figures
 from googol.training.history import History, NonFiniteLossError, RunningMeans
 from googol.training.learner import Learner
 from googol.training.progress import Progress, StoppedBy, TrainingResult
@@ -126,8 +121,8 @@ class _Run:
         progress, first = self.progress, self.fabric.is_global_zero
         self.started = time.monotonic() - progress.seconds
         self.saved_at, self.saved_step = time.monotonic(), progress.step
-        shown = None if first else True
-        self.bar = tqdm(total=self.total_steps, initial=progress.step, unit="step", disable=shown)
+        pause = 0.2 if sys.stderr.isatty() else 60  # no flood in a log file
+        self.bar = tqdm(total=self.total_steps, initial=progress.step, mininterval=pause, disable=not first)
         self.history = History(self.out, rows=progress.rows, step=progress.step) if first else None
         with self.bar, self.history or nullcontext():
             try:
@@ -153,13 +148,12 @@ class _Run:
         return "time_budget" if self.out_of_time() else None
 
     def start_epoch(self, epoch: int) -> None:
-        hook = getattr(self.model, "on_epoch_start", None)
-        if hook is None:
+        if not hasattr(self.model, "on_epoch_start"):
             return
         self.seed(EPOCH, epoch)
         self.model.eval()
         with torch.no_grad():
-            prior_changed = hook(epoch, self.encode_batches)
+            prior_changed = self.model.on_epoch_start(epoch, self.encode_batches)
             if self.fabric.world_size > 1:
                 for tensor in self.model.state_dict().values():
                     torch.distributed.broadcast(tensor, src=0)
@@ -216,14 +210,10 @@ class _Run:
             means.add(self.progress.step, terms, weight=len(index))
         return means.pop()
 
-    @torch.no_grad()
     def draw(self, model: nn.Module) -> None:
         if self.fabric.is_global_zero:
-            for name, make in self.figures.items():
-                self.seed(FIGURE)
-                figure = make(model, self.valid)
-                if figure is not None:
-                    write_file(self.out / "figures" / f"{name}.png", to_png(figure))
+            self.seed(FIGURE)
+            draw_figures(self.figures, model, self.valid, self.out / "figures")
 
     def export(self, config: dict[str, Any]) -> None:
         if self.best_weights is not None:
@@ -234,9 +224,9 @@ class _Run:
         self.fabric.barrier()
 
     def save_if_due(self) -> None:
-        interrupted = self.agree(self.stop.received)
-        due = self.agree(time.monotonic() - self.saved_at >= self.settings.checkpoint_every_seconds)
-        if due or interrupted:
+        interrupted = any_process(self.fabric, self.stop.received)
+        due = time.monotonic() - self.saved_at >= self.settings.checkpoint_every_seconds
+        if interrupted or any_process(self.fabric, due):
             self.save()
         if interrupted:
             raise TrainingInterrupted(f"stopped at step {self.progress.step}; go on with --resume {self.out}")
@@ -290,23 +280,16 @@ class _Run:
 
     def record_means(self) -> None:
         if self.means.weight:
-            terms = self.means.pop()
-            best = self.progress.best_loss
-            self.bar.set_postfix_str(f"loss {terms['loss']:.4g}, best {best:.4g}", refresh=False)
-            self.write_row("train", terms)
+            self.write_row("train", self.means.pop())
 
     def write_row(self, split: str, terms: Mapping[str, float]) -> None:
         if self.history is not None:
             step = self.progress.step
             self.history.write(step, -(-step // self.progress.steps_per_epoch), split, terms)
-
-    def agree(self, decision: bool) -> bool:
-        if self.fabric.world_size == 1:
-            return decision
-        decided = torch.tensor(float(decision), device=self.fabric.device)
-        torch.distributed.all_reduce(decided, torch.distributed.ReduceOp.MAX)
-        return bool(decided)
+            shown = f"{split} {terms['loss']:.4g}, best {self.progress.best_loss:.4g}"
+            self.bar.set_postfix_str(shown, refresh=False)
 
     def out_of_time(self) -> bool:
-        minutes = (time.monotonic() - self.started) / 60
-        return self.settings.time_budget is not None and self.agree(minutes >= self.settings.time_budget)
+        if self.settings.time_budget is None:
+            return False
+        return any_process(self.fabric, time.monotonic() - self.started >= 60 * self.settings.time_budget)

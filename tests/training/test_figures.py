@@ -1,0 +1,121 @@
+"""Pictures show what they should."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_run import TinyVAE, tiny_data
+from torch import Tensor, nn
+from torch.distributions import Independent
+from torch.distributions import Normal as TorchNormal
+
+from googol.distributions import Categorical, Normal, TensorRing
+from googol.training import STANDARD_FIGURES, image_grid, to_png
+
+
+class RingModel(nn.Module):
+    """Codes of 5 numbers under a ring of 5 Normals and a Categorical."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.prior = TensorRing([Normal(3)] * 4 + [Normal(4), Categorical(3)], rank=2)
+        self.encoder = nn.Linear(16, 5)
+
+    def posterior(self, x: Tensor) -> Independent:
+        return Independent(TorchNormal(self.encoder(x.flatten(1)), 0.5), 1)
+
+
+def pixels(name: str, model, data) -> np.ndarray:
+    import io
+
+    from matplotlib.image import imread
+
+    with torch.no_grad():
+        figure = STANDARD_FIGURES[name](model, data)
+    return imread(io.BytesIO(to_png(figure)))
+
+
+def test_image_grid_places_images_row_by_row() -> None:
+    images = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 1, 2, 3) / 5
+    grid = np.asarray(image_grid(images, columns=4, padding=1, scale=2))
+    assert grid.shape == (2 * 5 + 1, 4 * 7 + 1)
+    for number in range(6):
+        top, left = number // 4 * 5 + 1, number % 4 * 7 + 1
+        assert (grid[top : top + 4, left : left + 6] == 51 * number).all()
+    assert (grid[0] == 255).all()
+    assert (grid[6:, 15:] == 255).all()
+
+
+def test_image_grid_in_colour_and_beyond_the_range() -> None:
+    red = torch.tensor([2.0, -1.0, 0.5]).view(1, 3, 1, 1).expand(2, 3, 4, 4)
+    grid = image_grid(red, columns=8)
+    assert (grid.mode, grid.size) == ("RGB", (11, 6))
+    assert grid.getpixel((1, 1)) == (255, 0, 128)
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 4, 4), (3, 2, 4, 4), (3, 4, 4)])
+def test_image_grid_refuses_other_shapes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected images of shape \(n, 1 or 3, height, width\), got"):
+        image_grid(torch.zeros(shape))
+
+
+def test_pairs_of_latents_of_a_ring_are_drawn() -> None:
+    model, data = RingModel(), tiny_data(50)
+    with torch.no_grad():
+        figure = STANDARD_FIGURES["prior"](model, data)
+    assert len(figure.axes) == 2
+    shown = [int(label[2:-1]) for axis in figure.axes for label in (axis.get_xlabel(), axis.get_ylabel())]
+    assert len(set(shown)) == 4
+    assert set(shown) <= set(range(5))
+
+
+def test_ellipses_are_the_components_of_the_marginal() -> None:
+    """Two pairs of components out of four are possible: two ellipses, at their means, with their deviations."""
+    cores = [torch.eye(2).view(2, 2, 1) * torch.eye(2).view(2, 1, 2)] * 2
+    prior = TensorRing(
+        [Normal(2, loc=[-1.0, 2.0], scale=[0.5, 0.25]), Normal(2, loc=[5.0, 7.0], scale=[1.0, 2.0])],
+        rank=2,
+        cores=cores,
+    )
+    model = RingModel()
+    model.prior, model.encoder = prior, nn.Linear(16, 2)
+    with torch.no_grad():
+        (axis,) = STANDARD_FIGURES["prior"](model, tiny_data(50)).axes
+    (ellipses,) = [each for each in axis.collections if type(each).__name__ == "EllipseCollection"]
+    np.testing.assert_allclose(ellipses.get_offsets(), [[-1, 5], [2, 7]], rtol=1e-5)
+    np.testing.assert_allclose(ellipses.get_widths(), [1, 0.5], rtol=1e-5)
+    np.testing.assert_allclose(ellipses.get_heights(), [2, 4], rtol=1e-5)
+
+
+def test_codes_are_coloured_by_their_class_and_grey_where_it_is_missing() -> None:
+    data = tiny_data(50)
+    with torch.no_grad():
+        (axis,) = STANDARD_FIGURES["latent_space"](TinyVAE().eval(), data).axes
+    counts = {line.get_label(): len(line.get_xdata()) for line in axis.lines}
+    labels = data.conditions[:, 0]
+    classes = {"low": 0, "middle": 1, "high": 2}
+    assert counts == {"missing": int(labels.isnan().sum())} | {
+        name: int((labels == number).sum()) for name, number in classes.items()
+    }
+
+
+def test_codes_of_more_latents_are_projected_onto_their_principal_axes() -> None:
+    data = tiny_data(50)
+    with torch.no_grad():
+        (axis,) = STANDARD_FIGURES["latent_space"](RingModel(), data).axes
+    points = np.concatenate([line.get_xydata() for line in axis.lines])
+    covariance = np.cov(points.T)
+    assert abs(covariance[0, 1]) < 1e-3 * covariance[0, 0]
+    assert covariance[0, 0] > covariance[1, 1]
+
+
+@pytest.mark.parametrize("name", ["samples", "reconstructions", "latent_space", "prior"])
+def test_figures_are_pictures(name: str) -> None:
+    picture = pixels(name, TinyVAE().eval(), tiny_data(50))
+    assert picture.ndim == 3
+    assert picture.std() > 0.02
+
+
+@pytest.mark.parametrize("name", ["reconstructions", "latent_space", "prior"])
+def test_what_a_model_does_not_have_is_not_drawn(name: str) -> None:
+    assert STANDARD_FIGURES[name](nn.Linear(1, 1), tiny_data(50)) is None
