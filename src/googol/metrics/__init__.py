@@ -1,0 +1,31 @@
+"""What a model is worth: bounds of the likelihood, accuracies of conditions, Fréchet distance."""
+
+from googol.metrics.accuracy import Accuracy, agreement, condition_accuracy, imputation_accuracy
+from googol.metrics.bounds import Estimate, elbo, importance_bound
+from googol.metrics.catalogue import JUDGED, METRICS, evaluate, metric_names
+from googol.metrics.classifier import Classifier, train_classifier
+from googol.metrics.classifier_cache import cached_classifier
+from googol.metrics.evaluation import evaluating
+from googol.metrics.frechet import ClassifierFeatures, InceptionFeatures, fid, frechet_distance
+
+__all__ = [
+    "JUDGED",
+    "METRICS",
+    "Accuracy",
+    "Classifier",
+    "ClassifierFeatures",
+    "Estimate",
+    "InceptionFeatures",
+    "agreement",
+    "cached_classifier",
+    "condition_accuracy",
+    "elbo",
+    "evaluate",
+    "evaluating",
+    "fid",
+    "frechet_distance",
+    "importance_bound",
+    "imputation_accuracy",
+    "metric_names",
+    "train_classifier",
+]

@@ -1,0 +1,108 @@
+"""All metrics by name."""
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from googol.data import Dataset, unknown
+from googol.metrics.accuracy import Accuracy, condition_accuracy, imputation_accuracy
+from googol.metrics.bounds import Estimate, elbo, importance_bound
+from googol.metrics.classifier import Classifier
+from googol.metrics.frechet import ClassifierFeatures, fid
+
+METRICS = ("elbo", "iwae", "fid", "condition_accuracy", "imputation_accuracy", "classifier_accuracy")
+# Those that need a classifier.
+JUDGED = ("fid", "condition_accuracy", "classifier_accuracy")
+
+Value = float | dict[str, float]
+
+
+def metric_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The names of metrics as they are in `METRICS`, also for names with hyphens.
+
+    Raises:
+        ValueError: There is no such metric.
+
+    Example:
+        >>> from googol.metrics import metric_names
+        >>> metric_names(["condition-accuracy"])
+        ('condition_accuracy',)
+    """
+    names = tuple(name.strip().replace("-", "_") for name in names)
+    for name in names:
+        if name not in METRICS:
+            raise ValueError(unknown("metric", name, METRICS))
+    return names
+
+
+def evaluate(
+    model: Any,
+    data: Dataset,
+    metrics: Iterable[str] = METRICS,
+    *,
+    classifier: Classifier | None = None,
+    features: nn.Module | None = None,
+    k: int = 100,
+    n: int = 10_000,
+    seed: int = 0,
+) -> dict[str, Value]:
+    """Measure a model on a data set.
+
+    Each metric starts from the seed, so it does not depend on which others are measured.
+
+    Args:
+        model: Has the methods that the metrics need.
+        data: Images, not trained on, with their true conditions.
+        metrics: Some of `METRICS`; hyphens may stand for underscores.
+        classifier: The judge, for the metrics in `JUDGED`.
+        features: For the Fréchet distance instead of those of the classifier, such as `InceptionFeatures`.
+        k: Samples for each image in the importance-weighted bound ``iwae``.
+        n: Images to generate for the Fréchet distance, and for the accuracy of conditions.
+        seed: Of all samples.
+
+    Returns:
+        The metrics under their names, accuracies as fractions. Besides, with ``_standard_error`` appended,
+        what the bounds are uncertain by, and with ``_each`` appended, the accuracy of each condition.
+
+    Raises:
+        ValueError: A metric is unknown, or needs what the model or the call does not have.
+    """
+    found: dict[str, Value] = {}
+    for name in metric_names(metrics):
+        _check_model(name, model)
+        if name == "elbo":
+            found |= _bound(name, elbo(model, data, seed=seed))
+        elif name == "iwae":
+            found |= _bound(name, importance_bound(model, data, k, seed=seed))
+        elif name == "imputation_accuracy":
+            found |= _accuracy(name, imputation_accuracy(model, data, seed=seed))
+        elif name == "fid" and features is not None:
+            found[name] = fid(model, features, data, n, seed=seed)
+        elif classifier is None:
+            raise ValueError(f"The metric {name} needs a classifier.")
+        elif name == "fid":
+            found[name] = fid(model, ClassifierFeatures(classifier), data, n, seed=seed)
+        elif name == "condition_accuracy":
+            found |= _accuracy(name, condition_accuracy(model, classifier, data, n, seed=seed))
+        else:
+            found |= _accuracy(name, classifier.test_accuracy)
+    return found
+
+
+def _check_model(name: str, model: Any) -> None:
+    """Raise a ValueError unless the model can do what a metric needs."""
+    if name == "condition_accuracy" and "given" not in inspect.signature(model.sample).parameters:
+        raise ValueError(f"The metric {name} needs a model of conditions; {type(model).__name__} has none.")
+    method = {"elbo": "elbo", "iwae": "importance_bound", "imputation_accuracy": "impute"}.get(name, "sample")
+    if not hasattr(model, method):
+        raise ValueError(f"The metric {name} needs a model that can {method}; {type(model).__name__} cannot.")
+
+
+def _bound(name: str, bound: Estimate) -> dict[str, Value]:
+    return {name: bound.mean, f"{name}_standard_error": bound.standard_error}
+
+
+def _accuracy(name: str, accuracy: Accuracy) -> dict[str, Value]:
+    return {name: accuracy.mean, f"{name}_each": accuracy.each}
