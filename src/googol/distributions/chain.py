@@ -1,7 +1,7 @@
 """Products of long chains of non-negative matrices, with log-scales kept beside the matrices.
 
-With :mod:`googol.distributions.products`, this is the only place that multiplies chains. A chain has ``n`` links; link ``j`` holds ``N``
-matrices ``Q_j[k]`` of shape ``(m, m)``, and a row of a batch turns it into one matrix
+With :mod:`googol.distributions.products`, this is the only place that multiplies chains. A chain has ``n``
+links; link ``j`` holds ``N`` matrices ``Q_j[k]`` of shape ``(m, m)``, and a row of a batch turns it into one matrix
 
     A_j = sum_k exp(log_weight_jk) Q_j[k]
 
@@ -10,19 +10,37 @@ The product ``A_1 A_2 … A_n`` is what densities, marginals, conditionals and s
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
-from googol.distributions.products import MatrixProduct, VectorProduct
+from googol.distributions.products import MatrixProduct, Scale, VectorProduct
 
 Boundary = Literal["ring", "train"]
 
 # Rows of a block of the batch: large enough to hide the overhead of a call, small enough that a
 # block's matrices stay in cache.
 _ROWS_PER_BLOCK = 512
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def full_precision(function: Callable[Concatenate[Any, _P], _R]) -> Callable[Concatenate[Any, _P], _R]:
+    """Keeps autocast away from a function of a chain: products of many matrices need every digit there is."""
+
+    @functools.wraps(function)
+    def wrapped(chain: Any, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with torch.autocast(chain.cores.device.type, enabled=False):
+            return function(chain, *args, **kwargs)
+
+    return wrapped
 
 
 class Scaled(NamedTuple):
@@ -49,10 +67,13 @@ class Chain:
         self.log_scale = log_cores.detach().amax((-2, -1)).clamp_min(lowest)  # (n, N)
         self.cores = (log_cores - self.log_scale[..., None, None]).exp()  # (n, N, m, m), at most 1
         self.boundary = boundary
+        self._log_cores: Tensor | None = log_cores
 
     @classmethod
     def from_scaled(cls, cores: Tensor, log_scale: Tensor, boundary: Boundary) -> Chain:
+        """The chain of the matrices ``cores * exp(log_scale)``."""
         chain = cls.__new__(cls)
+        chain._log_cores = None
         peak = cores.detach().amax((-2, -1))
         safe = torch.where(peak > 0, peak, 1.0)
         chain.cores = cores / safe[..., None, None]
@@ -67,6 +88,26 @@ class Chain:
     def rank(self) -> int:
         return self.cores.shape[-1]
 
+    @property
+    def log_cores(self) -> Tensor:
+        """The logarithms of the matrices, of entries too small for :attr:`cores` too, in double precision."""
+        if self._log_cores is not None:
+            return self._log_cores.double()
+        zero = self.cores == 0
+        log_cores = self.cores.double().masked_fill(zero, 1.0).log().masked_fill(zero, -math.inf)
+        return log_cores + self.log_scale.double()[..., None, None]
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> Chain:
+        chain = copy.copy(self)
+        chain.cores, chain.log_scale = change(self.cores), change(self.log_scale)
+        chain._log_cores = None if self._log_cores is None else change(self._log_cores)
+        return chain
+
+    def detach(self) -> Chain:
+        """The chain without its history, in tensors of its own: those of inference mode would refuse gradients."""
+        return self._with(lambda tensor: tensor.detach().clone())
+
+    @full_precision
     def product(self, log_weights: Tensor, *, boundary: Boundary | None = None) -> Scaled:
         """The product over all links for every row: ``A_1 … A_n`` for a ring, ``1ᵀ A_1 … A_n`` for a train.
 
@@ -75,11 +116,6 @@ class Chain:
             boundary: Form the product as for this boundary instead of the chain's own.
         """
         closing = self.boundary if boundary is None else boundary
-        if len(self) == 0:
-            batch, m = log_weights.shape[1], self.rank
-            eye = torch.eye(m, dtype=self.cores.dtype, device=self.cores.device)
-            start = eye if closing == "ring" else eye.new_ones(1, m)
-            return Scaled(start.expand(batch, -1, -1), torch.zeros(batch, dtype=torch.float64, device=eye.device))
         blocks = [
             _block_product(block, self, closing)
             for block in log_weights.split(_rows_per_block(log_weights.shape[1]), dim=1)
@@ -108,12 +144,22 @@ class Chain:
         product = self.product(log_weights)
         closed = self.close(product.matrix)
         result = closed.double().log() + product.log_scale
-        lost = ~result.detach().isfinite()
+        lost = (closed.detach() < torch.finfo(closed.dtype).tiny ** 0.5) | product.log_scale.isinf()
         if not bool(lost.any()):
             return result
         safe = closed.masked_fill(lost, 1.0).double().log() + product.log_scale.masked_fill(lost, 0.0)
         return safe.index_put((lost.nonzero().squeeze(-1),), self._log_domain(log_weights[:, lost]))
 
+    @full_precision
+    def posterior(self, log_weights: Tensor) -> Tensor:
+        """p(k given row) of every link, ``(n, B, N)``: the gradient of :meth:`log_sum` by the log-weights."""
+        with torch.inference_mode(False), torch.enable_grad():
+            log_weights = log_weights.detach().clone().requires_grad_()
+            log_sum = self.detach().log_sum(log_weights)
+            (posterior,) = torch.autograd.grad(log_sum.sum(), log_weights)
+        return posterior.to(self.cores.dtype)
+
+    @full_precision
     def links(self, log_weights: Tensor) -> Tensor:
         """The matrices A_j themselves, scaled to a largest entry of about one: ``(n, B, m, m)``."""
         x = log_weights + self.log_scale.unsqueeze(1).to(log_weights.dtype)
@@ -123,8 +169,9 @@ class Chain:
 
     def select(self, links: list[int], components: int | None = None) -> Chain:
         """The chain of some links alone, in the given order, each with its first ``components`` matrices."""
-        return Chain.from_scaled(self.cores[links, :components], self.log_scale[links, :components], self.boundary)
+        return self._with(lambda tensor: tensor[links, :components])
 
+    @full_precision
     def absorb(self, kept: list[int]) -> Chain:
         """The chain over the kept links, with the others summed out and multiplied into their neighbours.
 
@@ -158,18 +205,13 @@ class Chain:
 
     def _log_domain(self, log_weights: Tensor) -> Tensor:
         """The sum computed with logarithms of all entries: slow, and right wherever products underflow."""
-        log_cores = self.cores.double().log() + self.log_scale.double()[..., None, None]
+        log_cores = self.log_cores
         result = []
         for row in log_weights.double().unbind(1):  # (n, N): one row at a time bounds the memory
-            total = None
-            for log_core, weight in zip(log_cores.unbind(0), row.unbind(0), strict=True):
-                link = _logsumexp(log_core + weight[:, None, None], 0)
-                if total is None:
-                    total = link if self.boundary == "ring" else _logsumexp(link, 0).unsqueeze(0)
-                else:
-                    total = _logsumexp(total.unsqueeze(-1) + link.unsqueeze(0), -2)
-            if total is None:
-                total = log_cores.new_zeros(1, 1)
+            links = (_logsumexp(core + w[:, None, None], 0) for core, w in zip(log_cores, row, strict=True))
+            total = next(links) if self.boundary == "ring" else _logsumexp(next(links), 0).unsqueeze(0)
+            for link in links:
+                total = _logsumexp(total.unsqueeze(-1) + link.unsqueeze(0), -2)
             closed = total.diagonal() if self.boundary == "ring" else total.flatten()
             result.append(_logsumexp(closed, 0))
         return torch.stack(result)
@@ -223,10 +265,8 @@ def _block_product(log_weights: Tensor, chain: Chain, boundary: Boundary) -> Sca
         cores.reshape(segments, length, components, m * m),
         keep,
     )
-    product, total = parts[0], log_scale.sum(0)
+    product, scale = parts[0], Scale(log_scale.sum(0), parts.dtype)
     for part in parts.unbind(0)[1:]:
         product = product @ part
-        peak = product.detach().amax((-2, -1)).clamp_min(torch.finfo(product.dtype).tiny)
-        product = product / peak[:, None, None]
-        total = total + peak.double().log()
-    return Scaled(product[:, :rank, :rank], total)
+        product = product / scale.take(product.detach().amax((-2, -1)))[:, None, None]
+    return Scaled(product[:, :rank, :rank], scale.total())

@@ -191,15 +191,6 @@ class TensorRingDistribution(Distribution):
         rows, _, shape = self._rows(None)
         return self.chain.log_sum(self.emissions.log_prob(rows)).view(shape).to(self.chain.cores.dtype)
 
-    def _posterior(self, rows: Tensor) -> Tensor:
-        """p(s_j given row) of all variables, ``(n, B, N)``: the gradient of the log-density by the log-weights."""
-        with torch.enable_grad():
-            log_weights = self.emissions.log_prob(rows.detach()).detach().requires_grad_()
-            cores = self.chain.cores.detach()
-            chain = Chain.from_scaled(cores, self.chain.log_scale, self.chain.boundary)
-            (posterior,) = torch.autograd.grad(chain.log_sum(log_weights).sum(), log_weights)
-        return posterior.to(cores.dtype)
-
     def component_probs(self, value: Tensor | None = None) -> Tensor:
         """p(s_j given v) of every variable, whether it is observed or not.
 
@@ -211,7 +202,7 @@ class TensorRingDistribution(Distribution):
             carries no gradient.
         """
         rows, _, shape = self._rows(None if value is None else self._check(value, "value"))
-        probs = self._posterior(rows)[self._visible]
+        probs = self.chain.posterior(self.emissions.log_prob(rows))[self._visible]
         return probs.movedim(0, 1).reshape(*shape, *probs.shape[::2])
 
     # -- new distributions
@@ -285,7 +276,7 @@ class TensorRingDistribution(Distribution):
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         rows, _, shape = self._rows(None)
-        probs = self._posterior(rows)  # (n, B, N)
+        probs = self.chain.posterior(self.emissions.log_prob(rows))  # (n, B, N)
         means, variances = (moment.detach().unsqueeze(1) for moment in self.emissions.moments())
         mean = (probs * means).sum(-1)
         variance = (probs * (variances + (means - mean.unsqueeze(-1)).square())).sum(-1)

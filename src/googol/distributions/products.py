@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-class _Scale:
+class Scale:
     """The log-scales taken out of the running products of a batch."""
 
     def __init__(self, start: Tensor, dtype: torch.dtype) -> None:
@@ -25,9 +25,10 @@ class _Scale:
         self.lost = torch.zeros_like(start, dtype=torch.bool)
 
     def take(self, peak: Tensor) -> Tensor:
-        """Notes the largest entries of the products as taken out, and returns them, above zero."""
-        self.lost |= peak < self.tiny**0.5
-        peak = peak.clamp_min(self.tiny)
+        """Notes the largest entries of the products as taken out and returns them; ones where too little is left."""
+        low = peak < self.tiny**0.5
+        self.lost |= low
+        peak = peak.masked_fill(low, 1.0)
         self.log = self.log + peak.double().log()
         return peak
 
@@ -61,7 +62,7 @@ class MatrixProduct(torch.autograd.Function):
         segments, length, batch, _ = log_weights.shape
         m = math.isqrt(cores.shape[-1])
         weights, shift = _weights(log_weights, cores.dtype)
-        scale = _Scale(shift.sum((1, 3)), cores.dtype)
+        scale = Scale(shift.sum((1, 3)), cores.dtype)
         running = cores.new_empty(length if keep else 2, segments * batch, m, m)
         links = cores.new_empty(segments, batch, m * m)
         for t in range(length):
@@ -123,7 +124,7 @@ class VectorProduct(torch.autograd.Function):
     def forward(ctx: Any, log_weights: Tensor, cores: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
         length, batch, _ = log_weights.shape
         weights, shift = _weights(log_weights, cores.dtype)
-        scale = _Scale(shift.sum((0, 2)), cores.dtype)
+        scale = Scale(shift.sum((0, 2)), cores.dtype)
         vector = cores.new_ones(batch, cores.shape[-1])
         vectors = []
         for t in range(length):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from googol.distributions.chain import Chain
+from googol.distributions.chain import Chain, full_precision
 from googol.distributions.variables import Emissions
 
 # Messages kept at a time, in numbers: larger requests are drawn in parts.
@@ -49,6 +49,7 @@ def draw(weights: Tensor) -> Tensor:
     return torch.searchsorted(cumulated, threshold, right=True).squeeze(-1).clamp_max_(weights.shape[-1] - 1)
 
 
+@full_precision
 def sample_indices(chain: Chain, log_weights: Tensor, observed: Tensor, count: int) -> Tensor:
     """Draws component indices given the weights of evidence.
 
@@ -108,6 +109,7 @@ def _indices_between(chain: Chain, log_weights: Tensor, bonds: Tensor) -> Tensor
     return draw(by_bonds[position, pair] * weights.unsqueeze(2))
 
 
+@full_precision
 def reparameterize(chain: Chain, emissions: Emissions, rows: Tensor, drawn: Tensor, wanted: list[int]) -> Tensor:
     """Attaches to drawn samples their gradients by implicit differentiation.
 
