@@ -29,7 +29,8 @@ class ConvEncoder(nn.Module):
     batch: what an image gives never depends on its neighbours.
 
     References:
-        Learning to Generate with Missing Labels (VAE-TTLP), section "Experiments": "8-layer convolutional
+        Kuznetsov et al., Subset-Conditioned Generation Using Variational Autoencoder With A Learnable
+        Tensor-Train Induced Prior (2018), section 6.1: "8-layer convolutional
         network (6 convolutional layers followed by 2 fully connected layers) for the encoder and a symmetric
         architecture with deconvolutions for the decoder".
 
@@ -70,7 +71,8 @@ class ConvDecoder(nn.Module):
     r"""Two fully connected layers followed by six transposed convolutions: the mirror image of `ConvEncoder`.
 
     References:
-        Learning to Generate with Missing Labels (VAE-TTLP), section "Experiments".
+        Kuznetsov et al., Subset-Conditioned Generation Using Variational Autoencoder With A Learnable
+        Tensor-Train Induced Prior (2018), section 6.1.
 
     Args:
         latents: Length of the vectors.

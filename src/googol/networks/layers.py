@@ -44,8 +44,7 @@ def check_image_shape(image_shape: Sequence[int], *, at_least: int = 1) -> Image
     shape = tuple(image_shape)
     if len(shape) != 3 or min(shape) < 1 or min(shape[1:]) < at_least:
         raise ValueError(
-            "Expected image_shape to be (channels, height, width) with sides of at least "
-            f"{at_least}; got {shape}."
+            f"Expected image_shape to be (channels, height, width) with sides of at least {at_least}; got {shape}."
         )
     return shape[0], shape[1], shape[2]
 
@@ -53,6 +52,4 @@ def check_image_shape(image_shape: Sequence[int], *, at_least: int = 1) -> Image
 def check_trailing(name: str, value: Tensor, shape: Sequence[int]) -> None:
     """Raise a ValueError unless the last dimensions of `value` are `shape`."""
     if tuple(value.shape[-len(shape) :]) != tuple(shape):
-        raise ValueError(
-            f"Expected trailing dimensions matching {tuple(shape)} for {name}; got {tuple(value.shape)}."
-        )
+        raise ValueError(f"Expected trailing dimensions matching {tuple(shape)} for {name}; got {tuple(value.shape)}.")
