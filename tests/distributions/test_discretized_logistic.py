@@ -40,9 +40,7 @@ def test_other_numbers_of_levels(levels):
 @pytest.mark.parametrize("loc", [-0.2, 0.0, 0.31, 0.998])
 @pytest.mark.parametrize("scale", [0.01, 0.1, 1.0])
 def test_log_prob_agrees_with_the_formula(loc, scale):
-    pixel = DiscretizedLogistic(
-        torch.tensor(loc, dtype=torch.double), torch.tensor(scale, dtype=torch.double)
-    )
+    pixel = DiscretizedLogistic(torch.tensor(loc, dtype=torch.double), torch.tensor(scale, dtype=torch.double))
     for level in [0, 1, 79, 128, 254, 255]:
         expected = formula(level / 255, loc, scale)
         actual = pixel.log_prob(torch.tensor(level / 255, dtype=torch.double)).exp().item()
@@ -53,17 +51,13 @@ def test_mean_and_variance_are_those_of_the_levels():
     probabilities = GRID.log_prob(LEVELS).exp()
     mean = (LEVELS * probabilities).sum(0)
     torch.testing.assert_close(GRID.mean, mean)
-    torch.testing.assert_close(
-        GRID.variance, ((LEVELS - mean).square() * probabilities).sum(0), atol=1e-9, rtol=1e-6
-    )
+    torch.testing.assert_close(GRID.variance, ((LEVELS - mean).square() * probabilities).sum(0), atol=1e-9, rtol=1e-6)
 
 
 def test_float32_agrees_with_float64():
     single = DiscretizedLogistic(LOCS.float()[:, None], SCALES.float())
     double = DiscretizedLogistic(LOCS.float().double()[:, None], SCALES.float().double())
-    torch.testing.assert_close(
-        single.log_prob(LEVELS.float()).double(), double.log_prob(LEVELS), rtol=1e-4, atol=1e-4
-    )
+    torch.testing.assert_close(single.log_prob(LEVELS.float()).double(), double.log_prob(LEVELS), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("distance", [5, 50, 1000])
@@ -95,9 +89,7 @@ def test_values_between_levels_count_as_the_nearest():
 @pytest.mark.parametrize(("loc", "scale"), [(0.5, 0.02), (0.0, 0.1), (1.1, 0.05), (0.3, 1.0)])
 def test_samples_agree_with_the_probabilities(loc, scale):
     torch.manual_seed(0)
-    pixel = DiscretizedLogistic(
-        torch.tensor(loc, dtype=torch.double), torch.tensor(scale, dtype=torch.double)
-    )
+    pixel = DiscretizedLogistic(torch.tensor(loc, dtype=torch.double), torch.tensor(scale, dtype=torch.double))
     n = 100_000
     counts = torch.bincount((pixel.sample((n,)) * 255).round().long(), minlength=256).double()
     expected = n * pixel.log_prob(LEVELS[:, 0, 0]).exp()

@@ -78,9 +78,7 @@ def test_normal_agrees_with_its_density():
     assert part.scale.item() == pytest.approx(0.2)
     loc = 1 / (1 + math.exp(-0.4))
     x = torch.rand(1, 2, 2)
-    expected = sum(
-        -0.5 * ((float(v) - loc) / 0.2) ** 2 - math.log(0.2 * math.sqrt(2 * math.pi)) for v in x.flatten()
-    )
+    expected = sum(-0.5 * ((float(v) - loc) / 0.2) ** 2 - math.log(0.2 * math.sqrt(2 * math.pi)) for v in x.flatten())
     assert part(torch.zeros(3)).log_prob(x).item() == pytest.approx(expected, rel=1e-5)
 
 

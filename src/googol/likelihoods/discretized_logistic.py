@@ -47,7 +47,5 @@ class DiscretizedLogistic(nn.Module):
         if outputs.shape[-3] % 2:
             raise ValueError(f"Expected decoder to give 2 * channels; got {outputs.shape[-3]} channels.")
         a, b = torch.chunk(outputs, 2, dim=-3)
-        pixels = discretized_logistic.DiscretizedLogistic(
-            a + 0.5, softplus(b - 2) + MINIMUM_SCALE, validate_args=False
-        )
+        pixels = discretized_logistic.DiscretizedLogistic(a + 0.5, softplus(b - 2) + MINIMUM_SCALE, validate_args=False)
         return distributions.Independent(pixels, 3, validate_args=False)

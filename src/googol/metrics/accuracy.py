@@ -101,7 +101,8 @@ def condition_accuracy(
     known, so they come in the combinations and with the frequencies of the data.
 
     References:
-        VAE-TTLP, section "Experiments", where it is called accuracy.
+        Kuznetsov et al., Subset-Conditioned Generation Using Variational Autoencoder With A Learnable
+        Tensor-Train Induced Prior (2018), sections 6.3 and 6.4, where it is called accuracy.
 
     Args:
         model: Has ``sample(n, given)``.
