@@ -256,3 +256,18 @@ def test_schedule() -> None:
     assert factors[100] == pytest.approx(0)
     constant = TrainingSettings(warmup_steps=10, schedule="constant")
     assert [constant.learning_rate_factor(step, 100) for step in (4, 9, 10, 99)] == [0.5, 1, 1, 1]
+
+
+def test_a_new_stage_begins_the_search_for_the_best_loss_anew(tmp_path: Path) -> None:
+    class Staged(TinyVAE):
+        def on_epoch_start(self, epoch: int, encode_batches) -> bool:
+            if epoch == 1:
+                self.decoder.bias += 10  # every later loss is worse than the first
+            return epoch == 1
+
+    model = Staged()
+    result = train(model, tmp_path, epochs=3, patience=1)
+    losses = [float(row["loss"]) for row in rows(tmp_path, "valid")]
+    assert losses[0] < min(losses[1:])
+    assert result.best_loss == min(losses[1:])
+    assert model.decoder.bias.abs().max() > 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -45,7 +46,8 @@ def fit(
     The model has `loss(x, y)`, which returns a dictionary of scalars; "loss" is minimised, all are recorded.
     It may have `on_epoch_start(epoch, encode_batches)`, called before each epoch without gradients;
     `encode_batches()` iterates over (x, y) of the training data in their order. Where it changes the
-    parameters of `model.prior` (in place) and returns True, the optimiser forgets what it knew of them.
+    parameters of `model.prior` (in place) and returns True, the optimiser forgets what it knew of them, and the
+    search for the best validation loss begins anew.
 
     Everything random in a step is a function of (seed, step, process). So a run that was stopped at any
     moment goes on to the very same numbers, whenever its last checkpoint was written.
@@ -158,7 +160,9 @@ class _Run:
                 for tensor in self.model.state_dict().values():
                     torch.distributed.broadcast(tensor, src=0)
         if prior_changed:
+            # A new stage: its loss may have other terms, so what was best before says nothing.
             self.learner.restart_prior()
+            self.best_weights, self.progress.best_loss, self.progress.epochs_without_improvement = None, math.inf, 0
 
     def run_epoch(self, indices: list[Tensor]) -> None:
         self.model.train()
