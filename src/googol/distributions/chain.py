@@ -19,7 +19,7 @@ from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from googol.distributions.products import MatrixProduct, Scale, VectorProduct
+from googol.distributions.products import MatrixProduct, Scale, VectorProduct, saturate
 
 Boundary = Literal["ring", "train"]
 
@@ -263,10 +263,13 @@ def _block_product(log_weights: Tensor, chain: Chain, boundary: Boundary) -> Sca
     parts, log_scale = MatrixProduct.apply(
         log_weights.reshape(segments, length, rows, components),
         cores.reshape(segments, length, components, m * m),
+        rank,
         keep,
     )
     product, scale = parts[0], Scale(log_scale.sum(0), parts.dtype)
     for part in parts.unbind(0)[1:]:
         product = product @ part
-        product = product / scale.take(product.detach().amax((-2, -1)))[:, None, None]
+        if product.requires_grad:
+            product.register_hook(saturate)
+        product = product / scale.take(product.detach()[:, :rank, :rank])[:, None, None]
     return Scaled(product[:, :rank, :rank], scale.total())

@@ -3,12 +3,16 @@
 Both functions form ``A_t = sum_k exp(log_weight_tk) Q_t[k]`` link by link and rescale the running product on the way.
 The scale is taken out of the next link's weights, which are few, in place of the product itself; it is a constant for
 the gradient, which is that of ``product * exp(log_scale)``. A log-scale of ``-inf`` says that a product fell so far
-between two rescalings that entries were lost which may matter later.
+that entries were lost on the way which may matter.
+
+The derivative by an entry that became zero can overflow. It has no weight in the end, but must not become infinite on
+the way; gradients that come out as infinite or NaN are computed again with a limit on all that goes into them.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,20 +20,31 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
+def _as_it_is(gradient: Tensor) -> Tensor:
+    return gradient
+
+
 class Scale:
     """The log-scales taken out of the running products of a batch."""
 
     def __init__(self, start: Tensor, dtype: torch.dtype) -> None:
-        self.log = start
+        self.log = self.high = start
         self.tiny = torch.finfo(dtype).tiny
         self.lost = torch.zeros_like(start, dtype=torch.bool)
 
-    def take(self, peak: Tensor) -> Tensor:
+    def take(self, product: Tensor) -> Tensor:
         """Notes the largest entries of the products as taken out and returns them; ones where too little is left."""
+        peak = product.amax((-2, -1))
         low = peak < self.tiny**0.5
         self.lost |= low
         peak = peak.masked_fill(low, 1.0)
         self.log = self.log + peak.double().log()
+        # Where products have fallen by as much in many steps, what matters is whether entries vanished on the way.
+        self.high = torch.maximum(self.high, self.log)
+        fallen = self.high - self.log > -0.5 * math.log(self.tiny)
+        if bool(fallen.any()):
+            self.lost |= fallen & (product.amin((-2, -1)) < self.tiny)
+            self.high = torch.where(fallen, self.log, self.high)
         return peak
 
     def total(self) -> Tensor:
@@ -42,6 +57,16 @@ def _weights(log_weights: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return (log_weights - shift).exp_().to(dtype), shift.double()
 
 
+def saturate(gradient: Tensor) -> Tensor:
+    """Infinities become the largest numbers there are."""
+    largest = torch.finfo(gradient.dtype).max
+    return gradient.clamp(-largest, largest)
+
+
+def _finite(*gradients: Tensor) -> bool:
+    return all(bool(gradient.sum().isfinite()) for gradient in gradients)
+
+
 class MatrixProduct(torch.autograd.Function):
     """``A_1 … A_T`` for several segments of a chain and many rows at once.
 
@@ -51,6 +76,7 @@ class MatrixProduct(torch.autograd.Function):
     Args (of ``apply``):
         log_weights: Shape ``(S, T, B, N)``.
         cores: Shape ``(S, T, N, m * m)``.
+        rank: The size of the matrices without the zeros that fill them up.
         keep: Whether a gradient will be asked for.
 
     Returns:
@@ -58,7 +84,7 @@ class MatrixProduct(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, log_weights: Tensor, cores: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, log_weights: Tensor, cores: Tensor, rank: int, keep: bool) -> tuple[Tensor, Tensor]:
         segments, length, batch, _ = log_weights.shape
         m = math.isqrt(cores.shape[-1])
         weights, shift = _weights(log_weights, cores.dtype)
@@ -73,10 +99,10 @@ class MatrixProduct(torch.autograd.Function):
                 torch.bmm(weights[:, t], cores[:, t], out=links)
                 torch.bmm(running[(t - 1) % len(running)], links.view(-1, m, m), out=product)
             if t % 2 == 1 and t + 1 < length:
-                peak = scale.take(product.amax((1, 2)).view(segments, batch))
+                peak = scale.take(product.view(segments, batch, m, m)[..., :rank, :rank])
                 weights[:, t + 1].div_(peak.unsqueeze(-1))
         product = product.view(segments, batch, m, m)
-        inverse = scale.take(product.amax((2, 3))).reciprocal()[..., None, None]
+        inverse = scale.take(product[..., :rank, :rank]).reciprocal()[..., None, None]
         if keep:
             ctx.save_for_backward(weights, cores, running, inverse)
             ctx.log_weights_dtype = log_weights.dtype
@@ -86,14 +112,24 @@ class MatrixProduct(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:
         weights, cores, running, inverse = ctx.saved_tensors
-        segments, length, batch, _components = weights.shape
+        gradients = MatrixProduct._gradients(weights, cores, running, grad * inverse)
+        if not _finite(*gradients):
+            gradients = MatrixProduct._gradients(weights, cores, running, grad * inverse, saturate)
+        grad_weights, grad_cores = gradients
+        return grad_weights.mul_(weights).to(ctx.log_weights_dtype), grad_cores, None, None
+
+    @staticmethod
+    def _gradients(
+        weights: Tensor, cores: Tensor, running: Tensor, grad: Tensor, limited: Callable[[Tensor], Tensor] = _as_it_is
+    ) -> tuple[Tensor, Tensor]:
+        segments, length, batch, _ = weights.shape
         m = running.shape[-1]
         grad_weights, grad_cores = torch.empty_like(weights), torch.empty_like(cores)
         links = weights.new_empty(segments, batch, m * m)
         grad_links = torch.empty_like(links)
-        grad = (grad * inverse).view(-1, m, m)
+        grad = limited(grad).view(-1, m, m)
         spare = torch.empty_like(grad)
         for t in reversed(range(length)):
             if t == 0:
@@ -102,10 +138,10 @@ class MatrixProduct(torch.autograd.Function):
                 torch.bmm(running[t - 1].mT, grad, out=grad_links.view(-1, m, m))
                 torch.bmm(weights[:, t], cores[:, t], out=links)
                 torch.bmm(grad, links.view(-1, m, m).mT, out=spare)
-                grad, spare = spare, grad
+                grad, spare = limited(spare), grad
             torch.bmm(grad_links, cores[:, t].mT, out=grad_weights[:, t])
             torch.bmm(weights[:, t].mT, grad_links, out=grad_cores[:, t])
-        return grad_weights.mul_(weights).to(ctx.log_weights_dtype), grad_cores, None
+        return grad_weights, grad_cores
 
 
 class VectorProduct(torch.autograd.Function):
@@ -133,8 +169,8 @@ class VectorProduct(torch.autograd.Function):
             by_component = vector @ cores[t]  # (N, B, m)
             vector = torch.einsum("bk,kbm->bm", weights[t], by_component)
             if t % 2 == 1 and t + 1 < length:
-                weights[t + 1].div_(scale.take(vector.amax(1)).unsqueeze(-1))
-        inverse = scale.take(vector.amax(1)).reciprocal().unsqueeze(-1)
+                weights[t + 1].div_(scale.take(vector.unsqueeze(1)).unsqueeze(-1))
+        inverse = scale.take(vector.unsqueeze(1)).reciprocal().unsqueeze(-1)
         if keep:
             ctx.save_for_backward(weights, cores, inverse, *vectors)
             ctx.log_weights_dtype = log_weights.dtype
@@ -146,12 +182,26 @@ class VectorProduct(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
         weights, cores, inverse, *vectors = ctx.saved_tensors
-        grad_weights, grad_cores = torch.empty_like(weights), torch.empty_like(cores)
-        grad = grad * inverse
-        for t in reversed(range(len(cores))):
-            weighted = weights[t].mT.unsqueeze(-1) * grad  # (N, B, m)
-            torch.matmul(vectors[t].mT, weighted, out=grad_cores[t])
-            before = weighted @ cores[t].mT  # (N, B, m); its product with the vector is the weight's share
-            grad_weights[t] = torch.einsum("kbm,bm->bk", before, vectors[t])
-            grad = before.sum(0)
+        gradients = VectorProduct._gradients(weights, cores, vectors, grad * inverse)
+        if not _finite(*gradients):
+            gradients = VectorProduct._gradients(weights, cores, vectors, grad * inverse, saturate)
+        grad_weights, grad_cores = gradients
         return grad_weights.to(ctx.log_weights_dtype), grad_cores, None
+
+    @staticmethod
+    def _gradients(
+        weights: Tensor,
+        cores: Tensor,
+        vectors: list[Tensor],
+        grad: Tensor,
+        limited: Callable[[Tensor], Tensor] = _as_it_is,
+    ) -> tuple[Tensor, Tensor]:
+        grad_weights, grad_cores = torch.empty_like(weights), torch.empty_like(cores)
+        grad = limited(grad)
+        for t in reversed(range(len(cores))):
+            weighted = limited(weights[t].mT.unsqueeze(-1) * grad)  # (N, B, m)
+            torch.matmul(vectors[t].mT, weighted, out=grad_cores[t])
+            before = limited(weighted @ cores[t].mT)  # (N, B, m); its product with the vector is the weight's share
+            grad_weights[t] = torch.einsum("kbm,bm->bk", before, vectors[t])
+            grad = limited(before.sum(0))
+        return grad_weights, grad_cores
