@@ -266,10 +266,10 @@ def _block_product(log_weights: Tensor, chain: Chain, boundary: Boundary) -> Sca
         rank,
         keep,
     )
-    product, scale = parts[0], Scale(log_scale.sum(0), parts.dtype)
+    product, scale = parts[0], Scale(log_scale.sum(0), parts.dtype, rank)
     for part in parts.unbind(0)[1:]:
         product = product @ part
         if product.requires_grad:
             product.register_hook(saturate)
-        product = product / scale.take(product.detach()[:, :rank, :rank])[:, None, None]
+        product = product / scale.take(product.detach())[:, None, None]
     return Scaled(product[:, :rank, :rank], scale.total())

@@ -27,8 +27,9 @@ def _as_it_is(gradient: Tensor) -> Tensor:
 class Scale:
     """The log-scales taken out of the running products of a batch."""
 
-    def __init__(self, start: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, start: Tensor, dtype: torch.dtype, rank: int) -> None:
         self.log = self.high = start
+        self.rank = rank
         self.tiny = torch.finfo(dtype).tiny
         self.lost = torch.zeros_like(start, dtype=torch.bool)
 
@@ -43,7 +44,7 @@ class Scale:
         self.high = torch.maximum(self.high, self.log)
         fallen = self.high - self.log > -0.5 * math.log(self.tiny)
         if bool(fallen.any()):
-            self.lost |= fallen & (product.amin((-2, -1)) < self.tiny)
+            self.lost |= fallen & (product[..., : self.rank, : self.rank].amin((-2, -1)) < self.tiny)
             self.high = torch.where(fallen, self.log, self.high)
         return peak
 
@@ -88,7 +89,7 @@ class MatrixProduct(torch.autograd.Function):
         segments, length, batch, _ = log_weights.shape
         m = math.isqrt(cores.shape[-1])
         weights, shift = _weights(log_weights, cores.dtype)
-        scale = Scale(shift.sum((1, 3)), cores.dtype)
+        scale = Scale(shift.sum((1, 3)), cores.dtype, rank)
         running = cores.new_empty(length if keep else 2, segments * batch, m, m)
         links = cores.new_empty(segments, batch, m * m)
         for t in range(length):
@@ -99,10 +100,10 @@ class MatrixProduct(torch.autograd.Function):
                 torch.bmm(weights[:, t], cores[:, t], out=links)
                 torch.bmm(running[(t - 1) % len(running)], links.view(-1, m, m), out=product)
             if t % 2 == 1 and t + 1 < length:
-                peak = scale.take(product.view(segments, batch, m, m)[..., :rank, :rank])
+                peak = scale.take(product.view(segments, batch, m, m))
                 weights[:, t + 1].div_(peak.unsqueeze(-1))
         product = product.view(segments, batch, m, m)
-        inverse = scale.take(product[..., :rank, :rank]).reciprocal()[..., None, None]
+        inverse = scale.take(product).reciprocal()[..., None, None]
         if keep:
             ctx.save_for_backward(weights, cores, running, inverse)
             ctx.log_weights_dtype = log_weights.dtype
@@ -160,7 +161,7 @@ class VectorProduct(torch.autograd.Function):
     def forward(ctx: Any, log_weights: Tensor, cores: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
         length, batch, _ = log_weights.shape
         weights, shift = _weights(log_weights, cores.dtype)
-        scale = Scale(shift.sum((0, 2)), cores.dtype)
+        scale = Scale(shift.sum((0, 2)), cores.dtype, cores.shape[-1])
         vector = cores.new_ones(batch, cores.shape[-1])
         vectors = []
         for t in range(length):
