@@ -29,7 +29,9 @@ def rows(out: Path, split: str) -> list[dict[str, str]]:
 
 def test_a_run_learns_and_leaves_everything(tmp_path: Path) -> None:
     model = TinyVAE()
-    result = train(model, tmp_path, figures=STANDARD_FIGURES, config={"latents": 2}, epochs=4, figure_every=2)
+    result = train(
+        model, tmp_path, figures=STANDARD_FIGURES, config={"latents": 2}, epochs=4, figure_every=2, gradient_clip=9.0
+    )
 
     assert (result.steps, result.epochs, result.stopped_by) == (28, 4, "epochs")
     losses = [float(row["loss"]) for row in rows(tmp_path, "valid")]
@@ -76,6 +78,14 @@ def test_validation_is_the_mean_over_images(tmp_path: Path) -> None:
     valid = tiny_data(30, seed=1)
     expected = model.loss(valid.pixels(), valid.conditions)["loss"]
     assert float(rows(tmp_path, "valid")[0]["loss"]) == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_validation_draws_the_same_noise_every_time(tmp_path: Path) -> None:
+    model = TinyVAE(noisy=False)
+    model.noisy = True  # codes are drawn
+    train(model, tmp_path, epochs=3, learning_rate=1e-12)
+    assert len({row["loss"] for row in rows(tmp_path, "train")}) == 8
+    assert len({row["loss"] for row in rows(tmp_path, "valid")}) == 1
 
 
 def test_early_stopping(tmp_path: Path) -> None:

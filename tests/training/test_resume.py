@@ -160,14 +160,26 @@ def test_non_finite_loss_names_its_term_and_keeps_the_checkpoint(term: str, tmp_
     assert all(value.isfinite().all() for value in state["learner"]["model"].values())
 
 
-def test_non_finite_gradient_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("clip", "message"),
+    [
+        (1.0, r"not finite at step 3 \(train\): gradient_norm; .* step 3 stays"),
+        (None, r"a finite loss had a gradient that is not: weights decoder.bias; .* step 3 stays"),
+    ],
+)
+def test_non_finite_gradient_is_found_before_it_is_saved(clip: float | None, message: str, tmp_path: Path) -> None:
     class Failing(TinyVAE):
         def loss(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-            zero = (self.decoder.bias * 0).sum()
-            return {"loss": super().loss(x, y)["loss"] + zero.abs().sqrt()}  # the gradient of √|x| at 0 is NaN
+            terms = super().loss(x, y)
+            if self.calls == 4:  # the gradient of √|x| at 0 is NaN
+                terms["loss"] = terms["loss"] + (self.decoder.bias * 0).abs().sqrt().sum()
+            return terms
 
-    with pytest.raises(NonFiniteLossError, match=r"step 0 \(train\): gradient_norm; .* no checkpoint yet"):
-        train(Failing(), tmp_path)
+    settings = TrainingSettings(accelerator="cpu", checkpoint_every_seconds=0, **SETTINGS | {"gradient_clip": clip})
+    with pytest.raises(NonFiniteLossError, match=message):
+        fit(Failing(), tiny_data(100), tiny_data(30, seed=1), tmp_path, settings)
+    state = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert all(value.isfinite().all() for value in state["learner"]["model"].values())
 
 
 def test_non_finite_validation_is_named(tmp_path: Path) -> None:

@@ -25,8 +25,7 @@ class NonFiniteLossError(ValueError):
 class RunningMeans:
     """The means of each step's terms since they were last read.
 
-    Sums are kept on the device, so that adding a step never waits for it; so is the step at which a term was
-    first seen to be infinite or NaN. All processes read them together.
+    The terms stay on the device, so that adding a step never waits for it. All processes read them together.
 
     Arguments:
         fabric: The devices.
@@ -49,9 +48,12 @@ class RunningMeans:
     def __init__(self, fabric: Fabric, split: str = "train") -> None:
         self.fabric, self.split = fabric, split
         self.names: list[str] = []
-        self.weight = 0.0
-        self._totals = torch.zeros(0)
-        self._first_bad = torch.zeros(0)
+        self._values: list[Tensor] = []
+        self._weights: list[float] = []
+        self._unchecked: list[int] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._values)
 
     def add(self, step: int, terms: Mapping[str, Tensor], *, weight: float = 1.0) -> None:
         """Adds the terms of a step; every step has the same ones.
@@ -63,41 +65,44 @@ class RunningMeans:
             if self.names:
                 raise ValueError(f"expected the terms {self.names} as in the steps before, got {list(terms)}")
             self.names = list(terms)
-        values = torch.stack([value.detach().float() for value in terms.values()])
-        if not self.weight:
-            self._totals = torch.zeros_like(values)
-            self._first_bad = torch.full_like(values, torch.inf)
-        self._totals += weight * values
-        self._first_bad = torch.where(values.isfinite(), self._first_bad, self._first_bad.clamp(max=step))
-        self.weight += weight
+        self._values.append(torch.stack([value.detach().float() for value in terms.values()]))
+        self._weights.append(weight)
+        self._unchecked.append(step)
 
     def check(self) -> None:
         """Waits for the device, and raises `NonFiniteLossError` with the first step and its terms, if any."""
-        if not self.weight:
+        if not self._unchecked:
             return
-        steps = self._reduce(self._first_bad, torch.distributed.ReduceOp.MIN).tolist()
-        first = min(steps)
-        if first < torch.inf:
-            bad = [name for name, step in zip(self.names, steps, strict=True) if step == first]
-            raise NonFiniteLossError(f"not finite at step {first:.0f} ({self.split}): {', '.join(bad)}")
+        values = torch.stack(self._values[-len(self._unchecked) :])
+        finite = values.isfinite()
+        if self.fabric.world_size > 1 or not finite.all():
+            steps = torch.tensor(self._unchecked, device=values.device).unsqueeze(1)
+            never = torch.iinfo(steps.dtype).max
+            bad_steps = self._reduce(torch.where(finite, never, steps).amin(0), torch.distributed.ReduceOp.MIN)
+            first = int(bad_steps.min())
+            if first < never:
+                bad = [name for name, step in zip(self.names, bad_steps, strict=True) if step == first]
+                raise NonFiniteLossError(f"not finite at step {first} ({self.split}): {', '.join(bad)}")
+        self._unchecked.clear()
 
     def pop(self) -> dict[str, float]:
         """The means, checked to be finite; the next step starts new ones."""
         self.check()
-        sums = torch.cat([self._totals, self._totals.new_tensor([self.weight])])
+        values, weights = torch.stack(self._values), torch.tensor(self._weights)
+        sums = torch.cat([weights.to(values) @ values, weights.sum(0, keepdim=True).to(values)])
         *totals, weight = self._reduce(sums, torch.distributed.ReduceOp.SUM).tolist()
-        self.weight = 0.0
+        self._values, self._weights = [], []
         return {name: total / weight for name, total in zip(self.names, totals, strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` needs to go on."""
-        return {"names": self.names, "weight": self.weight, "totals": self._totals.cpu()}
+        """What `load_state_dict` needs to go on; the steps are checked."""
+        self.check()
+        return {"names": self.names, "values": self._values, "weights": self._weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from where `state_dict` was taken."""
-        self.names, self.weight = list(state["names"]), state["weight"]
-        self._totals = state["totals"].to(self.fabric.device)
-        self._first_bad = torch.full_like(self._totals, torch.inf)
+        self.names, self._weights = list(state["names"]), list(state["weights"])
+        self._values = [value.to(self.fabric.device) for value in state["values"]]
 
     def _reduce(self, values: Tensor, operation: Any) -> Tensor:
         if self.fabric.world_size > 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from googol.data import Dataset
+from googol.training.history import NonFiniteLossError
 from googol.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -84,11 +84,14 @@ class Learner:
         return (self.model if self.average is None else self.average).eval()
 
     def gradient(self, index: Tensor) -> dict[str, Tensor]:
-        """Leaves the gradient of some images' loss in the parameters; returns the terms and its norm."""
+        """Leaves the gradient of some images' loss in the parameters; returns the terms, and its norm if clipped."""
         terms: dict[str, Tensor] = self.batch_loss(index)
         self.fabric.backward(terms["loss"])
-        largest = self.settings.gradient_clip or math.inf
-        norm = self.fabric.clip_gradients(self.batch_loss, self.optimizer, max_norm=largest, error_if_nonfinite=False)
+        if self.settings.gradient_clip is None:
+            return terms
+        norm = self.fabric.clip_gradients(
+            self.batch_loss, self.optimizer, max_norm=self.settings.gradient_clip, error_if_nonfinite=False
+        )
         # A scaler skips a step whose gradient is infinite, and lowers the scale: no error.
         return terms if norm is None or self.scaled else {**terms, "gradient_norm": norm}
 
@@ -104,6 +107,13 @@ class Learner:
             get_ema_multi_avg_fn(decay)(list(self.average.parameters()), list(self.model.parameters()), None)
             for averaged, current in zip(self.average.buffers(), self.model.buffers(), strict=True):
                 averaged.copy_(current)
+
+    def check(self) -> None:
+        """Waits for the device, and raises `NonFiniteLossError` if a weight is infinite or NaN."""
+        finite = torch.stack([parameter.isfinite().all() for parameter in self.model.parameters()]).tolist()
+        names = [name for name, _ in self.model.named_parameters()]
+        if bad := [name for name, good in zip(names, finite, strict=True) if not good]:
+            raise NonFiniteLossError(f"a finite loss had a gradient that is not: weights {', '.join(bad)}")
 
     def restart_prior(self) -> None:
         """Forgets what the optimiser and the average know of the prior, after it was changed from outside."""

@@ -237,6 +237,7 @@ class _Run:
 
     def save(self) -> None:
         self.means.check()
+        self.learner.check()
         self.progress.seconds = time.monotonic() - self.started
         if self.history is not None:
             self.history.sync()
@@ -283,7 +284,7 @@ class _Run:
         seed_everything(self.fabric.device, self.settings.seed, *key)
 
     def record_means(self) -> None:
-        if self.means.weight:
+        if self.means:
             self.write_row("train", self.means.pop())
 
     def write_row(self, split: str, terms: Mapping[str, float]) -> None:
