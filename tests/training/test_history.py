@@ -24,11 +24,17 @@ def test_rows_behind_the_checkpoint_are_cut(tmp_path: Path) -> None:
     assert path.read_text() == whole
 
 
-def test_a_new_term_is_refused(tmp_path: Path) -> None:
+def test_a_term_that_comes_later_gets_a_column(tmp_path: Path) -> None:
     with History(tmp_path, rows=0, step=0) as history:
         history.write(1, 1, "train", {"loss": 0.1})
-        with pytest.raises(ValueError, match=r"expected the terms \['loss'\] of the first row, got \['kl'\]"):
-            history.write(1, 1, "valid", {"loss": 0.1, "kl": 0.2})
+        history.write(2, 2, "train", {"kl": 3.0, "loss": 0.2})
+        history.write(2, 2, "valid", {"loss": 0.3})
+    expected = "step,epoch,split,loss,kl\n1,1,train,0.1,\n2,2,train,0.2,3.0\n2,2,valid,0.3,\n"
+    assert (tmp_path / "metrics.csv").read_text() == expected
+    with History(tmp_path, rows=1, step=1) as history:
+        history.write(2, 2, "train", {"kl": 3.0, "loss": 0.2})
+        history.write(2, 2, "valid", {"loss": 0.3})
+    assert (tmp_path / "metrics.csv").read_text() == expected
 
 
 def test_means_go_on_from_their_state() -> None:
@@ -42,5 +48,6 @@ def test_means_go_on_from_their_state() -> None:
     expected = {"loss": pytest.approx((0.1 * 2 + 0.2 * 3) / 6), "kl": 1.0}
     assert second.pop() == whole.pop() == expected
     assert not second
-    with pytest.raises(ValueError, match=r"expected the terms \['loss', 'kl'\] as in the steps before, got \['loss'\]"):
-        second.add(3, {"loss": torch.tensor(1.0)})
+    second.add(3, {"loss": torch.tensor(1.0)})
+    with pytest.raises(ValueError, match=r"expected the terms \['loss'\] as in the steps before, got \['kl'\]"):
+        second.add(4, {"kl": torch.tensor(1.0)})

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -43,6 +44,7 @@ class TinyVAE(nn.Module):
         self.decoder = nn.Linear(2, 16)
         self.prior = TinyPrior()
         self.noisy = noisy
+        self.register_buffer("started", torch.tensor(True))
         TinyVAE.calls = 0
 
     def posterior(self, x: Tensor) -> Independent:
@@ -62,16 +64,35 @@ class TinyVAE(nn.Module):
         TinyVAE.calls += 1
         posterior = self.posterior(x)
         z = posterior.rsample() if self.noisy else posterior.mean
-        kl = kl_divergence(posterior, self.prior()).mean()
         reconstruction = self.likelihood(z).log_prob(x).mean()
+        if not self.started:
+            return {"loss": -reconstruction, "reconstruction": reconstruction}
+        kl = kl_divergence(posterior, self.prior()).mean()
         return {"loss": kl - reconstruction, "reconstruction": reconstruction, "kl": kl}
 
 
-class Announcing(TinyVAE):
+class StagedVAE(TinyVAE):
+    """Has no prior in the first epoch; then moves it to the codes of the training data."""
+
+    def __init__(self, *, noisy: bool = True) -> None:
+        super().__init__(noisy=noisy)
+        self.started.fill_(False)
+
+    def on_epoch_start(self, epoch: int, encode_batches: Callable[[], Iterator[tuple[Tensor, Tensor]]]) -> bool:
+        if epoch != 1:
+            return False
+        posteriors = [self.posterior(x) for x, _ in encode_batches()]
+        codes = torch.cat([q.sample() if self.noisy else q.mean for q in posteriors])
+        self.prior.loc.copy_(codes.mean(0))
+        self.started.fill_(True)
+        return True
+
+
+class Announcing(StagedVAE):
     """Says on standard output when it is asked for a loss."""
 
     def loss(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        print(f"call {self.calls}", flush=True)
+        print(f"call {TinyVAE.calls}", flush=True)
         return super().loss(x, y)
 
 
@@ -85,7 +106,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--settings", type=eval, default={})
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    model = (Announcing if given.announce else TinyVAE)(noisy=not given.without_noise)
+    model = (Announcing if given.announce else StagedVAE)(noisy=not given.without_noise)
     settings = TrainingSettings(accelerator="cpu", **given.settings)
     fit(model, tiny_data(given.images), tiny_data(30, seed=1), given.out, settings, resume=given.resume)
     if settings.devices > 1:

@@ -56,15 +56,14 @@ class RunningMeans:
         return bool(self._values)
 
     def add(self, step: int, terms: Mapping[str, Tensor], *, weight: float = 1.0) -> None:
-        """Adds the terms of a step; every step has the same ones.
+        """Adds the terms of a step.
 
         Raises:
-            ValueError: If other terms came in the steps before.
+            ValueError: If the steps since the means were read had other terms.
         """
-        if list(terms) != self.names:
-            if self.names:
-                raise ValueError(f"expected the terms {self.names} as in the steps before, got {list(terms)}")
-            self.names = list(terms)
+        if self._values and list(terms) != self.names:
+            raise ValueError(f"expected the terms {self.names} as in the steps before, got {list(terms)}")
+        self.names = list(terms)
         self._values.append(torch.stack([value.detach().float() for value in terms.values()]))
         self._weights.append(weight)
         self._unchecked.append(step)
@@ -113,8 +112,8 @@ class RunningMeans:
 class History:
     """The rows of `metrics.csv` and the same numbers as TensorBoard events.
 
-    A row is a step, an epoch (from 1), a split and one column for each term; a split without a term leaves
-    its column empty.
+    A row is a step, an epoch (from 1), a split and one column for each term; a row without a term leaves its
+    column empty. A term that comes later, as when a model enters another stage, gets a column at the end.
 
     Arguments:
         folder: The folder of the run.
@@ -126,36 +125,42 @@ class History:
     def __init__(self, folder: Path, *, rows: int, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        path = folder / "metrics.csv"
-        kept: list[list[str]] = []
-        if path.is_file():
-            with path.open(newline="", encoding="utf-8") as stream:
-                kept = list(csv.reader(stream))[: rows + 1] if rows else []
-        self.rows = max(0, len(kept) - 1)
-        self._columns = kept[0][3:] if kept else []
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(kept)
-        write_file(path, text.getvalue().encode())
-        self._stream = path.open("a", newline="", encoding="utf-8")
-        self._writer = csv.writer(self._stream, lineterminator="\n")
+        self._path = folder / "metrics.csv"
         self._events = SummaryWriter(str(folder), purge_step=step + 1)
+        kept: list[list[str]] = []
+        if rows and self._path.is_file():
+            with self._path.open(newline="", encoding="utf-8") as stream:
+                kept = list(csv.reader(stream))[: rows + 1]
+        self._columns, *self._rows = kept or [["step", "epoch", "split"]]
+        self._rewrite()
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(self._rows)
 
     def write(self, step: int, epoch: int, split: str, values: Mapping[str, float]) -> None:
-        """Writes a row.
-
-        Raises:
-            ValueError: If there is a term that the first row did not have.
-        """
-        if not self._columns:
-            self._columns = list(values)
-            self._writer.writerow(["step", "epoch", "split", *self._columns])
-        if unknown := values.keys() - set(self._columns):
-            raise ValueError(f"expected the terms {self._columns} of the first row, got {sorted(unknown)}")
-        self._writer.writerow([step, epoch, split, *(values.get(name, "") for name in self._columns)])
-        self._stream.flush()
-        self.rows += 1
+        """Writes a row."""
+        row = {"step": step, "epoch": epoch, "split": split, **values}
+        new = [name for name in row if name not in self._columns]
+        self._columns += new
+        self._rows.append([str(row.get(name, "")) for name in self._columns])
+        if new:
+            self._stream.close()
+            self._rewrite()
+        else:
+            self._writer.writerow(self._rows[-1])
+            self._stream.flush()
         for name, value in values.items():
             self._events.add_scalar(f"{split}/{name}", value, step)
+
+    def _rewrite(self) -> None:
+        text = io.StringIO(newline="")
+        rows = [row + [""] * (len(self._columns) - len(row)) for row in self._rows]
+        csv.writer(text, lineterminator="\n").writerows([self._columns, *rows])
+        write_file(self._path, text.getvalue().encode())
+        self._stream = self._path.open("a", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._stream, lineterminator="\n")
 
     def sync(self) -> None:
         """Brings everything to the disk."""

@@ -81,7 +81,8 @@ def fit(
     fabric = Fabric(
         accelerator=settings.accelerator,
         devices=settings.devices,
-        strategy="ddp" if settings.devices > 1 else "auto",
+        # Parameters may be unused for a while, such as those of a prior during a warm-up.
+        strategy="ddp_find_unused_parameters_true" if settings.devices > 1 else "auto",
         precision=settings.precision,
     )
     if fabric.is_global_zero and not resume and (out / "metrics.csv").exists():
@@ -192,12 +193,12 @@ class _Run:
         self.record_means()
         progress, model = self.progress, self.learner.evaluated
         terms = self.validate(model)
-        self.write_row("valid", terms)
         if terms["loss"] < progress.best_loss:
             progress.best_loss, progress.epochs_without_improvement = terms["loss"], 0
             self.best_weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
         else:
             progress.epochs_without_improvement += 1
+        self.write_row("valid", terms)
         if self.settings.figure_every and (epoch + 1) % self.settings.figure_every == 0:
             self.draw(model)
         self.save_if_due()
@@ -291,8 +292,8 @@ class _Run:
         if self.history is not None:
             step = self.progress.step
             self.history.write(step, -(-step // self.progress.steps_per_epoch), split, terms)
-            shown = f"{split} {terms['loss']:.4g}, best {self.progress.best_loss:.4g}"
-            self.bar.set_postfix_str(shown, refresh=False)
+            best = f", best {self.progress.best_loss:.4g}" if self.best_weights else ""
+            self.bar.set_postfix_str(f"{split} {terms['loss']:.4g}{best}", refresh=False)
 
     def out_of_time(self) -> bool:
         if self.settings.time_budget is None:
