@@ -104,6 +104,37 @@ def test_every_parameter_gets_a_finite_gradient():
         assert parameter.grad.abs().sum() > 0, name
 
 
+def test_reading_back_agrees_with_quadrature_and_spares_the_reader():
+    model = make(consistency_weight=3.0)
+    torch.manual_seed(5)
+    joint = model.prior()
+    expected = 0.0
+    for first in range(3):
+        for second in range(2):
+            label = torch.tensor([first, second], dtype=torch.float64)
+            rows = torch.cat([GRID, label.expand(len(GRID), -1)], -1)
+            density = joint.log_prob(rows).exp() * STEP  # p(z, y)
+            images = model.likelihood(GRID).mean
+            read = model.posterior(images).base_dist
+            codes = read.loc + read.scale * torch.linspace(-4, 4, 81, dtype=torch.float64)  # (grid, 81)
+            weights = torch.distributions.Normal(0.0, 1.0).log_prob((codes - read.loc) / read.scale).softmax(-1)
+            both = torch.cat([codes.unsqueeze(-1), label.expand(*codes.shape, 2)], -1)
+            alone = torch.cat([codes.unsqueeze(-1), torch.full((*codes.shape, 2), NAN)], -1)
+            log_label = joint.log_prob(both) - joint.log_prob(alone)
+            expected = expected + (density * (weights * log_label).sum(-1)).sum()
+    drawn = torch.stack([model._log_read_back(joint, 500) for _ in range(20)])
+    assert (drawn.mean() - expected).abs() < 5 * drawn.std() / math.sqrt(20)
+
+    model.zero_grad()
+    model._log_read_back(model.prior(), 50).backward()
+    assert model.posterior.slope.grad is None
+    assert model.likelihood.slope.grad.abs().sum() > 0
+    assert all(parameter.grad.abs().sum() > 0 for parameter in model.prior.log_cores)
+    terms = model.loss(X, Y)
+    label = 1 * terms["log_p_y_given_z"]
+    torch.testing.assert_close(terms["loss"], terms["reconstruction"] + terms["kl"] - label + 3 * terms["consistency"])
+
+
 def test_samples_obey_the_given_conditions_and_leave_the_others_open():
     model = make()
     torch.manual_seed(2)
@@ -177,7 +208,7 @@ def test_the_first_stage_is_a_vae_with_a_standard_normal_prior():
 
 
 def test_a_pretrained_autoencoder_is_left_alone():
-    model = make(warmup_epochs=1, freeze_autoencoder=True)
+    model = make(warmup_epochs=1, freeze_autoencoder=True, consistency_weight=1.0)
     model.on_epoch_start(1, lambda: iter([(X.repeat(10, 1), Y.repeat(10, 1))]))
     model.loss(X, Y)["loss"].backward()
     assert all(p.grad is None for p in [*model.posterior.parameters(), *model.likelihood.parameters()])
@@ -187,6 +218,8 @@ def test_a_pretrained_autoencoder_is_left_alone():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: make(freeze_autoencoder=True), "freeze_autoencoder needs warmup_epochs of at least 1"),
+        (lambda: make(consistency_weight=NAN), "consistency_weight must not be negative, got nan"),
         (lambda: make(label_weight=-1.0), "label_weight must not be negative, got -1.0"),
         (lambda: make().sample(3, torch.zeros(3)), r"given must have the shape \(2,\) or \(3, 2\), got \(3,\)"),
         (lambda: make().sample(3, torch.tensor([7.0, NAN])), "must be one of 0 … 2"),

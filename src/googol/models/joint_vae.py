@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
+from torch.func import functional_call
 
-from googol.distributions import TensorRing
+from googol.distributions import TensorRing, TensorRingDistribution
 from googol.models.vae import VAE
 
 
@@ -24,6 +26,14 @@ class JointVAE(VAE):
     where the conditions that are not observed are summed out exactly, and the second line is an option that makes
     the codes tell the labels. It generates under any subset of the conditions and fills in the others.
 
+    The bound hardly notices prior mass where no code ever falls, which decodes to nonsense. Another option asks that
+    the model can read what it generates,
+
+    .. math:: \kappa\, E_{p(y)\, p(z \mid y)\, q(z' \mid \hat x(z))} \log p(y \mid z'),
+
+    where the gradient goes through the decoded image and the code (by :meth:`rsample
+    <googol.distributions.TensorRingDistribution.rsample>`) into the decoder and the ring, and not into the reader.
+
     Training can start with stages: for ``warmup_epochs`` the codes have a standard normal prior and the labels play
     no part; then the ring starts from the codes and labels of the training data
     (:meth:`~googol.distributions.TensorRing.fit_initial`), and everything is trained together, or, with
@@ -34,6 +44,7 @@ class JointVAE(VAE):
         posterior: q(z given x), over d latents.
         likelihood: p(x given z).
         label_weight: The weight λ of log p(y given z), not negative.
+        consistency_weight: The weight κ of reading back what is generated, not negative.
         warmup_epochs: How many epochs of a plain VAE come first.
         freeze_autoencoder: Whether only the ring is trained after the warm-up.
 
@@ -65,6 +76,7 @@ class JointVAE(VAE):
         likelihood: nn.Module,
         *,
         label_weight: float = 0.0,
+        consistency_weight: float = 0.0,
         warmup_epochs: int = 0,
         freeze_autoencoder: bool = False,
     ) -> None:
@@ -75,9 +87,13 @@ class JointVAE(VAE):
             raise ValueError(
                 f"prior must have more variables than posterior has latents, got {len(prior)} and {self.latents}"
             )
-        if label_weight < 0:
-            raise ValueError(f"label_weight must not be negative, got {label_weight}")
+        if freeze_autoencoder and warmup_epochs < 1:
+            raise ValueError("freeze_autoencoder needs warmup_epochs of at least 1, got 0: nothing would be trained")
+        for name, weight in (("label_weight", label_weight), ("consistency_weight", consistency_weight)):
+            if not weight >= 0:
+                raise ValueError(f"{name} must not be negative, got {weight}")
         self.label_weight = label_weight
+        self.consistency_weight = consistency_weight
         self.warmup_epochs = warmup_epochs
         self.freeze_autoencoder = freeze_autoencoder
         # Whether the ring is in use yet: part of the state, so that training can be resumed.
@@ -113,19 +129,37 @@ class JointVAE(VAE):
         if not bool(self.started):
             standard = Independent(Normal(x.new_zeros(self.latents), x.new_ones(())), 1)
             return self._negative_elbo(x, standard.log_prob)
-        frozen = self.freeze_autoencoder and self.warmup_epochs > 0
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_autoencoder):
             q = self.posterior(x)
             z = q.rsample()
             log_q = q.log_prob(z)
             reconstruction = -self.likelihood(z).log_prob(x).mean()
-        count = len(x)
-        both = torch.stack([torch.cat([z, y], -1), torch.cat([z, torch.full_like(y, torch.nan)], -1)])
-        log_joint, log_code = self.prior().log_prob(both)
-        log_label = (log_joint - log_code).sum() / count
-        kl = (log_q - log_code).mean()
+        joint = self.prior()
+        log_code, log_label = self._log_code_and_label(joint, z, y)
+        kl, log_label = (log_q - log_code).mean(), log_label.mean()
         loss = reconstruction + kl - (1 + self.label_weight) * log_label
-        return {"loss": loss, "reconstruction": reconstruction, "kl": kl, "log_p_y_given_z": log_label}
+        terms = {"loss": loss, "reconstruction": reconstruction, "kl": kl, "log_p_y_given_z": log_label}
+        if self.consistency_weight:
+            terms["consistency"] = -self._log_read_back(joint, max(1, len(x) // 4))
+            terms["loss"] = loss + self.consistency_weight * terms["consistency"]
+        return terms
+
+    def _log_code_and_label(self, joint: TensorRingDistribution, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(z) and log p(y_ob given z) of every row."""
+        nothing = torch.full_like(y, torch.nan)
+        both = torch.stack([torch.cat([z, labels.to(z.dtype)], -1) for labels in (y, nothing)])
+        log_joint, log_code = joint.log_prob(both)
+        return log_code, log_joint - log_code
+
+    def _log_read_back(self, joint: TensorRingDistribution, count: int) -> Tensor:
+        """The mean log-probability that generated images are read as the conditions they were generated for."""
+        labels = joint.marginal(range(self.latents, len(self.prior))).sample((count,))
+        evidence = torch.cat([labels.new_full((count, self.latents), torch.nan), labels], -1)
+        z = joint.condition(evidence).rsample()[:, : self.latents]
+        image = _constant(self.likelihood, z) if self.freeze_autoencoder else self.likelihood(z)
+        # The reader is a copy without gradients: it shall not learn to accept what is generated now.
+        read = _constant(self.posterior, image.mean).rsample()
+        return self._log_code_and_label(_constant(self.prior), read, labels)[1].mean()
 
     # -- bounds
 
@@ -194,3 +228,8 @@ class JointVAE(VAE):
         probs = self.prior().component_probs(torch.cat([z, y.expand(draws, -1, -1)], -1)).mean(0)
         labels = self.prior.variables[self.latents :]
         return [probs[:, self.latents + j, : label.components] for j, label in enumerate(labels)]
+
+
+def _constant(module: nn.Module, *arguments: Tensor) -> Any:
+    """What a module returns, with no gradient for its parameters."""
+    return functional_call(module, {name: value.detach() for name, value in module.named_parameters()}, arguments)
