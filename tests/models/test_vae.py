@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.distributions import Independent, MultivariateNormal, Normal
 
-from googol.distributions import TensorRing
 from googol.distributions import Normal as NormalVariable
+from googol.distributions import TensorRing
 from googol.models import VAE
 from googol.priors import StandardNormal
 

@@ -68,6 +68,7 @@ class JointVAE(VAE):
     """
 
     prior: TensorRing
+    started: Tensor
 
     def __init__(
         self,
@@ -81,7 +82,9 @@ class JointVAE(VAE):
         freeze_autoencoder: bool = False,
     ) -> None:
         super().__init__(prior, posterior, likelihood)
-        self.latents = int(posterior.latents)
+        if not isinstance(posterior.latents, int):
+            raise TypeError("posterior must have an attribute latents, the number of latent variables")
+        self.latents = posterior.latents
         self.conditions = len(prior) - self.latents
         if self.conditions < 1:
             raise ValueError(
@@ -200,9 +203,8 @@ class JointVAE(VAE):
             drawn = joint.sample((n,))
         else:
             if given.shape not in {(self.conditions,), (n, self.conditions)}:
-                raise ValueError(
-                    f"given must have the shape ({self.conditions},) or ({n}, {self.conditions}), got {tuple(given.shape)}"
-                )
+                c = self.conditions
+                raise ValueError(f"given must have the shape ({c},) or ({n}, {c}), got {tuple(given.shape)}")
             evidence = joint.log_normalizer.new_full((*given.shape[:-1], len(self.prior)), torch.nan)
             evidence[..., self.latents :] = given
             drawn = joint.condition(evidence).sample((n,) if given.dim() == 1 else ())
@@ -210,9 +212,10 @@ class JointVAE(VAE):
 
     @torch.no_grad()
     def impute(self, x: Tensor, y: Tensor | None = None, *, draws: int = 8) -> list[Tensor]:
-        """p(y_j given x and the observed conditions) of every discrete condition.
+        r"""p(y_j given x and the observed conditions) of every discrete condition.
 
-        .. math:: p(y_j \\mid x, y_{ob}) \\approx \\frac1L \\sum_l p(y_j \\mid z_l, y_{ob}), \\qquad z_l \\sim q(z \\mid x)
+        .. math:: p(y_j \mid x, y_{ob}) \approx \frac1L \sum_l p(y_j \mid z_l, y_{ob}),
+                  \qquad z_l \sim q(z \mid x)
 
         Args:
             x: Shape ``(B, channels, height, width)``.
