@@ -29,7 +29,7 @@ FigureMaker = Callable[[Any, Dataset], "Figure | None"]
 
 CODES = 2000  # images whose codes are shown
 PANELS = 4  # pairs of latent variables whose prior is shown
-MISSING = "0.75"  # grey
+MISSING = "0.85"  # light grey
 
 
 def image_grid(images: Tensor, *, columns: int = 8, padding: int = 1, scale: int = 1) -> Image:
