@@ -13,6 +13,8 @@ from googol.distributions.initial import latent_class_cores
 from googol.distributions.joint import TensorRingDistribution
 from googol.distributions.variables import Emissions, Variable
 
+_ROWS_FOR_CLASSES = 2**14
+
 
 class TensorRing(nn.Module):
     r"""A learnable distribution over a lattice of components, with its weights in tensor-ring format.
@@ -179,5 +181,7 @@ class TensorRing(nn.Module):
                 for name, value in start.items():
                     components.get_parameter(name)[row] = value.to(like)
         with torch.autocast(like.device.type, enabled=False):
-            log_weights = self._emissions().log_prob(samples)
+            # Some thousand rows tell the classes apart as well as all of them.
+            chosen = samples[torch.randperm(len(samples), device=like.device)[:_ROWS_FOR_CLASSES]]
+            log_weights = self._emissions().log_prob(chosen)
             self._set_cores(latent_class_cores(log_weights, self.rank, self.variables))
