@@ -160,16 +160,32 @@ class Chain:
         return posterior.to(self.cores.dtype)
 
     @full_precision
-    def links(self, log_weights: Tensor) -> Tensor:
-        """The matrices A_j themselves, scaled to a largest entry of about one: ``(n, B, m, m)``."""
+    def weights(self, log_weights: Tensor) -> Tensor:
+        """The weights of the matrices :attr:`cores`, scaled to a largest of one in every row: ``(n, B, N)``."""
         x = log_weights + self.log_scale.unsqueeze(1).to(log_weights.dtype)
         peak = x.detach().amax(-1, keepdim=True).clamp_min(torch.finfo(self.cores.dtype).min)
-        weights = (x - peak).exp().to(self.cores.dtype)
-        return (weights @ self.cores.flatten(-2)).unflatten(-1, (self.rank, self.rank))
+        return (x - peak).exp().to(self.cores.dtype)
+
+    @full_precision
+    def links(self, log_weights: Tensor) -> Tensor:
+        """The matrices A_j themselves, scaled to a largest entry of about one: ``(n, B, m, m)``."""
+        return (self.weights(log_weights) @ self.cores.flatten(-2)).unflatten(-1, (self.rank, self.rank))
 
     def select(self, links: list[int], components: int | None = None) -> Chain:
         """The chain of some links alone, in the given order, each with its first ``components`` matrices."""
         return self._with(lambda tensor: tensor[links, :components])
+
+    def unbind(self) -> list[Chain]:
+        """Chains of one link each. Their gradients are stacked once, where indexing would fill a chain of zeros a link."""
+        cores, log_scales = self.cores.unbind(0), self.log_scale.unbind(0)
+        log_cores = [None] * len(self) if self._log_cores is None else self._log_cores.unbind(0)
+        chains = []
+        for core, log_scale, log_core in zip(cores, log_scales, log_cores, strict=True):
+            chain = copy.copy(self)
+            chain.cores, chain.log_scale = core.unsqueeze(0), log_scale.unsqueeze(0)
+            chain._log_cores = None if log_core is None else log_core.unsqueeze(0)
+            chains.append(chain)
+        return chains
 
     @full_precision
     def absorb(self, kept: list[int]) -> Chain:

@@ -128,51 +128,60 @@ def reparameterize(chain: Chain, emissions: Emissions, rows: Tensor, drawn: Tens
     count, batch, n = drawn.shape
     is_open = rows.isnan().any(0).tolist()
     evidence = emissions.log_prob(rows)  # (n, R, N)
-    links = chain.links(evidence)
-    tiny = torch.finfo(drawn.dtype).tiny
-
-    # What follows each variable: a matrix for a ring, a vector for a train, (R, m, m or 1).
-    m = chain.rank
-    after = torch.eye(m, dtype=drawn.dtype, device=drawn.device) if chain.boundary == "ring" else drawn.new_ones(m, 1)
-    after = after.expand(batch, -1, -1)
-    following = [after]
-    for j in reversed(range(1, n)):
-        after = links[j] @ after
-        after = after / after.detach().amax((-2, -1), keepdim=True).clamp_min(tiny)
-        following.append(after)
-    following.reverse()
-
-    before = after.new_ones(1, m) if chain.boundary == "train" else torch.eye(m, dtype=drawn.dtype, device=drawn.device)
-    before = before.expand(count, batch, -1, -1)
+    following = _following(chain, chain.links(evidence))
+    ring = chain.boundary == "ring"
+    before = torch.eye(chain.rank).to(drawn) if ring else drawn.new_ones(1, chain.rank)
+    before = before.expand(count, batch, -1, -1)  # the product of the links of the variables before
     values = []
-    for j in range(n):
+    for j, single in enumerate(chain.unbind()):
         if j not in wanted or not is_open[j]:
             values.append(rows[:, j].expand(count, -1).to(drawn.dtype))
-            before = before @ links[j]
+            before = before @ single.links(evidence[j : j + 1])[0]
         else:
+            emission = emissions.select([j])
+            single = single.select([0], emission.components)
+            core = single.cores[0]
             # p(s_j given z_<j and the evidence) is linear in the core of s_j.
-            around = before.mT @ following[j].mT  # (S, R, m, m)
-            scale = chain.log_scale[j] + evidence[j]  # (R, N): the evidence of rows that observe this variable
-            weights = torch.einsum("srab,kab->srk", around, chain.cores[j]) * (scale - scale.amax(-1, True)).exp()
-            weights = (weights / weights.sum(-1, keepdim=True)).to(drawn.dtype)
-            value = torch.where(rows[:, j].isnan(), _implicit(emissions, j, weights, drawn[..., j]), rows[:, j])
+            if ring:
+                weights = torch.einsum("srab,kab->srk", before.mT @ following[j].mT, core)
+            else:
+                by_component = (before.reshape(-1, chain.rank) @ core).unflatten(1, (count, batch))  # (N, S, R, m)
+                weights = (by_component * following[j].squeeze(-1)).sum(-1).movedim(0, -1)
+            # Rows that observe this variable have weights of their own, which do not matter.
+            weights = weights * (single.log_scale - single.log_scale.amax()).exp()
+            weights = weights / weights.sum(-1, keepdim=True)
+            value = torch.where(rows[:, j].isnan(), _implicit(emission, weights, drawn[..., j]), rows[:, j])
             values.append(value.to(drawn.dtype))
-            single = emissions.select([j])
-            link = chain.select([j], single.components).links(single.log_prob(values[-1].reshape(-1, 1)))
-            before = before @ link[0].view(count, batch, m, m)
-        before = before / before.detach().amax((-2, -1), keepdim=True).clamp_min(tiny)
+            log_weights = emission.log_prob(values[-1].reshape(-1, 1))
+            if ring:
+                before = before @ single.links(log_weights)[0].unflatten(0, (count, batch))
+            else:
+                chosen = single.weights(log_weights)[0].unflatten(0, (count, batch))
+                before = torch.einsum("srk,ksrm->srm", chosen, by_component).unsqueeze(-2)
+        before = _rescaled(before)
     return torch.stack(values, -1)
 
 
-def _implicit(emissions: Emissions, j: int, weights: Tensor, drawn: Tensor) -> Tensor:
+def _following(chain: Chain, links: Tensor) -> list[Tensor]:
+    """What follows each variable: a matrix for a ring, a vector for a train, ``(R, m, m or 1)``."""
+    after = torch.eye(chain.rank).to(links) if chain.boundary == "ring" else links.new_ones(chain.rank, 1)
+    following = [after.expand(links.shape[1], -1, -1)]
+    for link in reversed(links.unbind(0)[1:]):
+        following.append(_rescaled(link @ following[-1]))
+    return following[::-1]
+
+
+def _rescaled(product: Tensor) -> Tensor:
+    return product / product.detach().amax((-2, -1), keepdim=True).clamp_min(torch.finfo(product.dtype).tiny)
+
+
+def _implicit(emission: Emissions, weights: Tensor, drawn: Tensor) -> Tensor:
     """The value drawn from a mixture with the gradient by its weights and its components' parameters."""
-    single = emissions.select([j])
-    positions, parameters = single.groups[0]
-    kind = single.variables[positions[0]]
+    (kind,), ((_, parameters),) = emission.variables, emission.groups
     parameters = {name: parameter[0] for name, parameter in parameters.items()}
     value = drawn.unsqueeze(-1)
-    below = (weights[..., : single.components] * kind.cdf(parameters, value)).sum(-1)  # type: ignore[attr-defined]
+    below = (weights * kind.cdf(parameters, value)).sum(-1)
     with torch.no_grad():
-        density = (weights[..., : single.components] * kind.log_prob(parameters, value).exp()).sum(-1)
+        density = (weights * kind.log_prob(parameters, value).exp()).sum(-1)
         density = density.clamp_min(torch.finfo(density.dtype).tiny)
     return drawn - (below - below.detach()) / density

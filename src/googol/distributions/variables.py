@@ -54,6 +54,10 @@ class Variable(ABC):
     def log_prob(self, parameters: Parameters, value: Tensor) -> Tensor:
         """log p(value given s)."""
 
+    def cdf(self, parameters: Parameters, value: Tensor) -> Tensor:
+        """P(v ≤ value given s), of continuous variables."""
+        raise TypeError(f"a distribution function needs a continuous variable, got {self!r}")
+
     @abstractmethod
     def sample(self, parameters: Parameters, index: Tensor) -> Tensor:
         """Values drawn from p(v given s), where the parameters are those of the drawn components already."""
