@@ -17,7 +17,7 @@ from torch import Tensor
 from googol.distributions.chain import Chain
 
 # Numbers held by the beginnings of one row: fewer beginnings are kept at a high rank, at least 16.
-_BUDGET = 2**21
+_BUDGET = 2**18
 
 
 class MostProbable(NamedTuple):
@@ -46,51 +46,69 @@ def most_probable_indices(
     Returns:
         The indices ``(n, B)`` and, for every row, whether they are proven to be the maximum.
     """
-    width = max(16, min(4096, _BUDGET // chain.rank**2)) if beginnings is None else beginnings
+    most = max(16, min(4096, _BUDGET // chain.rank**2)) if beginnings is None else beginnings
     n, batch, _ = log_weights.shape
     indices = torch.empty(n, batch, dtype=torch.int64, device=log_weights.device)
     proven = torch.empty(batch, dtype=torch.bool, device=log_weights.device)
-    for b, row in enumerate(log_weights.unbind(1)):
-        indices[:, b], proven[b] = _search_row(chain, row, summed, width)
+    log_cores = chain.log_cores
+    eye = torch.eye(chain.rank, dtype=log_cores.dtype, device=log_cores.device)
+    ends = (eye, eye) if chain.boundary == "ring" else (eye.new_ones(1, chain.rank), eye.new_ones(chain.rank, 1))
+    for b, row in enumerate(log_weights.double().unbind(1)):
+        x = row[..., None, None] + log_cores
+        largest = x.amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(x.dtype).min)
+        links = (x - largest).exp()  # (n, N, m, m)
+        for j in summed:
+            links[j, 0], links[j, 1:] = links[j].sum(0), 0
+        bounds = _upper_bounds(links, ends[1])
+        value, width = -math.inf, min(16, most)
+        while True:
+            candidate, log_value, log_dropped = _search(links, ends[0], bounds, width)
+            if log_value >= value:
+                indices[:, b], value = candidate, log_value
+            proven[b] = value >= log_dropped - 1e-9
+            if proven[b] or width == most:
+                break
+            width = min(8 * width, most)  # few are enough where the distribution is far from uniform
     return MostProbable(indices, proven)
 
 
-def _search_row(chain: Chain, log_weights: Tensor, summed: Sequence[int], width: int) -> tuple[Tensor, bool]:
-    n, components = log_weights.shape
-    x = log_weights.double() + chain.log_scale.double()
-    weights = (x - x.amax(-1, keepdim=True)).exp()
-    links = weights[..., None, None] * chain.cores.double()  # (n, N, m, m)
-    for j in summed:
-        links[j, 0], links[j, 1:] = links[j].sum(0), 0
-    m = chain.rank
-    eye = torch.eye(m, dtype=links.dtype, device=links.device)
-
-    # bounds[j] bounds what follows the first j links, up to exp(log_bounds[j]).
-    bounds, log_bounds = [eye if chain.boundary == "ring" else eye.new_ones(m, 1)], [0.0]
+def _upper_bounds(links: Tensor, end: Tensor) -> list[tuple[Tensor, float]]:
+    """For j = 0 … n, a bound on every product of what follows the first j links, with its log-scale."""
+    bounds = [(end, 0.0)]
     for link in links.flip(0).unbind(0):
-        bound = (link @ bounds[-1]).amax(0)
+        after, log_scale = bounds[-1]
+        bound = (link @ after).amax(0)
         peak = bound.amax().clamp_min(torch.finfo(bound.dtype).tiny)
-        bounds.append(bound / peak)
-        log_bounds.append(log_bounds[-1] + peak.log().item())
-    bounds.reverse()
-    log_bounds.reverse()
+        bounds.append((bound / peak, log_scale + peak.log().item()))
+    return bounds[::-1]
 
-    prefixes, log_prefix = (eye.unsqueeze(0) if chain.boundary == "ring" else eye.new_ones(1, 1, m)), 0.0
-    indices = torch.zeros(0, 1, dtype=torch.int64, device=links.device)
-    log_dropped = -math.inf
-    for j, link in enumerate(links.unbind(0)):
-        prefixes = (prefixes.unsqueeze(1) @ link).flatten(0, 1)  # (K N, rows, m)
-        score = torch.einsum("kac,ca->k", prefixes, bounds[j + 1])  # a trace; for a train a product of vectors
+
+def _search(
+    links: Tensor, start: Tensor, bounds: list[tuple[Tensor, float]], width: int
+) -> tuple[Tensor, float, float]:
+    """The best indices among the beginnings kept, the logarithm of their entry, and a bound on what was dropped."""
+    components = links.shape[1]
+    prefixes, log_prefix = start.unsqueeze(0), 0.0
+    steps = []  # of every beginning: which one it continues, and with which index
+    log_best = log_dropped = -math.inf
+    for link, (bound, log_bound) in zip(links.unbind(0), bounds[1:], strict=True):
+        # A trace for every beginning and next index; for a train a product of vectors.
+        score = torch.einsum("kac,sca->ks", prefixes, link @ bound).flatten()
         order = score.argsort(descending=True, stable=True)
+        log_best = score[order[0]].log().item() + log_prefix + log_bound
         if len(order) > width:
-            log_dropped = max(log_dropped, score[order[width]].log().item() + log_prefix + log_bounds[j + 1])
+            log_dropped = max(log_dropped, score[order[width]].log().item() + log_prefix + log_bound)
             order = order[:width]
         # Beginnings of weight zero cannot be completed; one is kept so that there always is a result.
         order = order[: max(1, int((score[order] > 0).sum()))]
-        indices = torch.cat([indices[:, order // components], (order % components).unsqueeze(0)])
-        peak = prefixes[order].amax().clamp_min(torch.finfo(links.dtype).tiny)
-        prefixes = prefixes[order] / peak
+        parents, index = order // components, order % components
+        steps.append((parents, index))
+        prefixes = prefixes[parents] @ link[index]
+        peak = prefixes.amax().clamp_min(torch.finfo(links.dtype).tiny)
+        prefixes = prefixes / peak
         log_prefix += peak.log().item()
-    value = torch.einsum("kac,ca->k", prefixes, bounds[n])
-    best = value.argmax()
-    return indices[:, best], value[best].log().item() + log_prefix >= log_dropped - 1e-9
+    best, indices = 0, []
+    for parents, index in reversed(steps):
+        indices.append(index[best])
+        best = int(parents[best])
+    return torch.stack(indices[::-1]), log_best, log_dropped
