@@ -176,7 +176,7 @@ class Chain:
         return self._with(lambda tensor: tensor[links, :components])
 
     def unbind(self) -> list[Chain]:
-        """Chains of one link each. Their gradients are stacked once, where indexing would fill a chain of zeros a link."""
+        """Chains of one link each, whose gradients are stacked once: indexing would fill a chain of zeros a link."""
         cores, log_scales = self.cores.unbind(0), self.log_scale.unbind(0)
         log_cores = [None] * len(self) if self._log_cores is None else self._log_cores.unbind(0)
         chains = []

@@ -122,16 +122,19 @@ class TensorRingDistribution(Distribution):
             return value
         if bool(value.isinf().any()):
             raise ValueError(f"{name} must be finite or NaN (not observed), got an infinite entry")
-        for i, j in enumerate(self._visible):
-            variable = self.emissions.variables[j]
-            if variable.is_discrete:
-                column = value[..., i]
-                wrong = ~(variable.support.check(column) | column.isnan())
-                if bool(wrong.any()):
-                    raise ValueError(
-                        f"{name}[…, {i}] must be one of 0 … {variable.components - 1}, or NaN (not observed), "
-                        f"got {column[wrong][0].item():g}"
-                    )
+        for positions, _ in self.emissions.groups:
+            variable = self.emissions.variables[positions[0]]
+            if not variable.is_discrete:
+                continue
+            kind = set(positions)
+            columns = [i for i, j in enumerate(self._visible) if j in kind]
+            part = value[..., columns]
+            wrong = ~(variable.support.check(part) | part.isnan())
+            if bool(wrong.any()):
+                raise ValueError(
+                    f"{name}[…, {columns[int(wrong.nonzero()[0, -1])]}] must be one of 0 … {variable.components - 1}, "
+                    f"or NaN (not observed), got {part[wrong][0].item():g}"
+                )
         return value
 
     def _rows(self, value: Tensor | None) -> tuple[Tensor, Tensor | None, torch.Size]:

@@ -125,7 +125,7 @@ def reparameterize(chain: Chain, emissions: Emissions, rows: Tensor, drawn: Tens
     Returns:
         Shape ``(S, R, n)``.
     """
-    count, batch, n = drawn.shape
+    count, batch, _ = drawn.shape
     is_open = rows.isnan().any(0).tolist()
     evidence = emissions.log_prob(rows)  # (n, R, N)
     following = _following(chain, chain.links(evidence))
