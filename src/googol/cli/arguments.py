@@ -1,0 +1,73 @@
+"""Arguments of a command from its dataclass, and one line for what is wrong with them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+# Fields that several commands have.
+RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+DataDir = Annotated[str | None, tyro.conf.arg(metavar="DIR")]
+Text = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+
+
+def parse(command: Any, arguments: Sequence[str], *, prog: str, description: str) -> Any:
+    """An instance of a dataclass (or of one in a union) from the arguments of a command line.
+
+    Arguments:
+        command: The dataclass.
+        arguments: What follows the name of the command.
+        prog: What comes before.
+        description: The head of its help.
+
+    Raises:
+        ValueError: The arguments are wrong.
+        SystemExit: Help was asked for.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                command,
+                args=list(arguments),
+                prog=prog,
+                description=description,
+                config=(tyro.conf.CascadeSubcommandArgs, tyro.conf.FlagCreatePairsOff),
+            )
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        raise ValueError(_sentence(complaint.getvalue()) + f"; see {prog} --help") from None
+
+
+def _sentence(box: str) -> str:
+    """The text in the box that tyro draws, without its help: what is wrong, and what may have been meant."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip(" │") for line in box.splitlines()]
+    parts = re.split(r"\n─+\n", "\n".join(line for line in lines if line and line[0] not in "╭╰"))
+    meant = {name for part in parts[1:] if part.startswith(("Perhaps", "Arguments similar")) for name in _options(part)}
+    sentence = " ".join(parts[0].split()).rstrip(".")
+    return f"{sentence}; did you mean {' or '.join(sorted(meant))}?" if meant else sentence
+
+
+def _options(text: str) -> list[str]:
+    return re.findall(r"^(--[\w.-]+)", text, re.MULTILINE)
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Raises a ValueError if there is something at the path that must not be replaced."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; expected the name of a file")
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path} exists: choose another name, or say --overwrite")
+
+
+def note(text: str) -> None:
+    """Tells people something on standard error."""
+    print(text, file=sys.stderr)

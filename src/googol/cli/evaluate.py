@@ -1,0 +1,94 @@
+"""`googol evaluate`: measure a model on images that it was not trained on."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from tyro.conf import arg
+
+from googol.cli import arguments as shared
+from googol.data import SPLITS, unknown
+from googol.experiments import evaluate, open_run
+from googol.metrics import metric_names
+
+DESCRIPTION = """\
+Measure a model on images that it was not trained on.
+
+Examples:
+  googol evaluate RUN
+  googol evaluate RUN --metrics elbo,iwae,fid,condition-accuracy,imputation-accuracy
+  googol evaluate RUN --metrics elbo --json
+
+metrics:
+  elbo                 lower bound of log p(x), in nats an image
+  iwae                 importance-weighted bound with k samples, in nats an image
+  fid                  Fréchet distance between features of generated and of real images; smaller is better
+  condition-accuracy   how often generated images have the conditions they were asked for
+  imputation-accuracy  how often the most probable value given the image is the true one
+  classifier-accuracy  how often the classifier that judges images is right about real ones; beside what it judges
+
+The judge is trained apart, on the training images with all their labels, and kept for the next time."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """What to measure."""
+
+    folder: shared.RunFolder
+    """folder of a finished run"""
+    metrics: Annotated[str | None, arg(metavar="NAME,NAME,…")] = None
+    """what to measure; by default all that the model has"""
+    data: shared.Text = None
+    """name or path of the images; by default the data that the run was trained on"""
+    split: str = "test"
+    """which of them: train, valid or test"""
+    features: Literal["classifier", "inception"] = "classifier"
+    """whose features fid compares; inception needs pip install 'googol[fid]'"""
+    k: int = 100
+    """samples for each image in iwae"""
+    n: Annotated[int, arg(aliases=["-n"])] = 10_000
+    """images to generate for fid, and for condition-accuracy"""
+    seed: int = 0
+    """seed of all samples"""
+    json: bool = False
+    """print one JSON object"""
+    data_dir: shared.DataDir = None
+    """folder of data files"""
+
+    def run(self) -> dict[str, Any]:
+        """Measures, and tells."""
+        names = None if self.metrics is None else metric_names(self.metrics.split(","))
+        if self.split not in SPLITS:
+            raise ValueError(unknown("split", self.split, SPLITS))
+        found = evaluate(
+            open_run(self.folder),
+            names,
+            data=self.data,
+            split=self.split,
+            data_dir=self.data_dir,
+            features=self.features,
+            k=self.k,
+            n=self.n,
+            seed=self.seed,
+            progress=sys.stderr.isatty(),
+        )
+        for name, value in found.items():
+            _tell(name, value, found)
+        return found
+
+
+def _tell(name: str, value: Any, found: dict[str, Any]) -> None:
+    if isinstance(value, dict):
+        if len(value) > 1:
+            for condition, each in value.items():
+                print(f"  {condition:<20} {each:8.4f}")
+    elif not name.endswith("_standard_error"):
+        error = found.get(f"{name}_standard_error")
+        print(f"{name:<22} {value:8.4f}" if error is None else f"{name:<22} {value:8.2f} ± {error:.2f}")
+
+
+def parse(arguments: list[str]) -> Any:
+    """The command that the arguments describe."""
+    return shared.parse(Evaluate, arguments, prog="googol evaluate", description=DESCRIPTION)

@@ -1,0 +1,75 @@
+"""`googol impute`: fill in the missing conditions of images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from googol.cli import arguments as shared
+from googol.data import SPLITS, unknown
+from googol.experiments import impute, open_run
+from googol.training import write_file
+
+DESCRIPTION = """\
+Fill in the missing conditions of images, and see how well that does on those that are known.
+
+Examples:
+  googol impute RUN --split test --out labels.csv
+  googol impute RUN --data faces/ --split train --out labels.csv
+
+The CSV file has a row for each image: its number in the split, and for each condition, say digit, the columns
+  digit              the known value, or the one filled in
+  digit_imputed      what the model says: of a missing value, given the image and the known conditions; of a known
+                     one, given the image alone
+  digit_probability  the probability of that (empty for a continuous condition)"""
+
+
+@dataclass(frozen=True)
+class Impute:
+    """What to fill in."""
+
+    folder: shared.RunFolder
+    """folder of a finished run"""
+    out: Path
+    """CSV file to write"""
+    data: shared.Text = None
+    """name or path of the images; by default the data that the run was trained on"""
+    split: str = "test"
+    """which of them: train, valid or test"""
+    seed: int = 0
+    """seed of the codes that are drawn"""
+    overwrite: bool = False
+    """replace the file if it exists"""
+    json: bool = False
+    """print the accuracy as one JSON object"""
+    data_dir: shared.DataDir = None
+    """folder of data files"""
+
+    def run(self) -> dict[str, Any]:
+        """Writes the file, and tells how well it did on known values."""
+        if self.split not in SPLITS:
+            raise ValueError(unknown("split", self.split, SPLITS))
+        shared.refuse_existing(self.out, overwrite=self.overwrite)
+        run = open_run(self.folder)
+        data = run.load(self.data, self.split, data_dir=self.data_dir)
+        table, accuracy = impute(run, data, seed=self.seed)
+        write_file(self.out, table.to_csv(index=False).encode())
+        missing = data.conditions.isnan().sum(0).tolist()
+        filled = {condition.name: int(count) for condition, count in zip(run.conditions, missing, strict=True)}
+        for name, count in filled.items():
+            right = f", right for {accuracy.each[name]:.2%} of the known ones" if name in accuracy.each else ""
+            print(f"{name}: {count} of {len(data)} filled in{right}")
+        print(f"written to {self.out}")
+        return {
+            "imputation_accuracy": accuracy.mean,
+            "imputation_accuracy_each": accuracy.each,
+            "rows": len(data),
+            "filled_in": filled,
+            "out": str(self.out),
+        }
+
+
+def parse(arguments: list[str]) -> Any:
+    """The command that the arguments describe."""
+    return shared.parse(Impute, arguments, prog="googol impute", description=DESCRIPTION)

@@ -1,0 +1,111 @@
+"""`googol sample`: generate images, under any conditions or none."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+from tyro.conf import UseAppendAction, arg
+
+from googol.cli import arguments as shared
+from googol.data import parse_given, unknown
+from googol.experiments import Run, open_run
+from googol.metrics import evaluating
+from googol.training import image_grid, write_file
+
+DESCRIPTION = """\
+Generate images, under any conditions or none; those that are left open are drawn too.
+
+Examples:
+  googol sample RUN --out grid.png
+  googol sample RUN --given digit=3 -n 64 --out threes.png
+  googol sample RUN --given Smiling=1 --given Eyeglasses=1 --out faces.png
+  googol sample RUN --each digit -n 10 --out table.png
+  googol sample RUN -n 10000 --out images.npz"""
+
+TILE = 64  # pixels that a small image is enlarged to, about
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What to generate."""
+
+    folder: shared.RunFolder
+    """folder of a finished run"""
+    out: Path
+    """picture to write (.png), or the images and their conditions as arrays (.npz)"""
+    given: Annotated[UseAppendAction[list[str]], arg(metavar="NAME=VALUE")] = field(default_factory=list)
+    """a condition; repeat it for several"""
+    each: shared.Text = None
+    """name of a condition, to generate n images for each of its values, a row each"""
+    n: Annotated[int, arg(aliases=["-n"])] = 64
+    """number of images"""
+    seed: int = 0
+    """seed of the images"""
+    overwrite: bool = False
+    """replace the file if it exists"""
+
+    def run(self) -> None:
+        """Generates the images and writes the file."""
+        if self.n < 1:
+            raise ValueError(f"-n must be at least 1, got {self.n}")
+        if self.out.suffix not in (".png", ".npz"):
+            raise ValueError(f"--out must end with .png or .npz, got {self.out}")
+        shared.refuse_existing(self.out, overwrite=self.overwrite)
+        run = open_run(self.folder)
+        given = self._given(run)
+        with evaluating(run.model, seed=self.seed):
+            if run.conditions:
+                codes, conditions = run.model.sample_joint(len(given), given)
+                images = run.model.likelihood(codes).mean
+            else:
+                images, conditions = run.model.sample(self.n), given
+        columns = self.n if self.each else math.ceil(math.sqrt(self.n))
+        content = _arrays(run, images, conditions) if self.out.suffix == ".npz" else _picture(images, columns)
+        write_file(self.out, content)
+        shared.note(f"{len(images)} images in {self.out}")
+
+    def _given(self, run: Run) -> Tensor:
+        """A row of conditions for each image."""
+        if (self.given or self.each) and not run.conditions:
+            raise ValueError(f"the model in {self.folder} knows no conditions; leave out --given, or train a joint-vae")
+        if self.each is None:
+            return parse_given(self.given, run.conditions).expand(self.n, -1)
+        by_name = {condition.name: condition for condition in run.conditions}
+        if self.each not in by_name:
+            raise ValueError(unknown("condition", self.each, by_name))
+        values = by_name[self.each].values
+        if values is None:
+            raise ValueError(f"--each needs a condition with named values, and {self.each} is continuous")
+        rows = [parse_given([*self.given, f"{self.each}={value}"], run.conditions) for value in values]
+        return torch.stack(rows).repeat_interleave(self.n, 0)
+
+
+def _picture(images: Tensor, columns: int) -> bytes:
+    content = io.BytesIO()
+    scale = max(1, round(TILE / max(images.shape[-2:])))
+    image_grid(images, columns=columns, padding=scale, scale=scale).save(content, "png")
+    return content.getvalue()
+
+
+def _arrays(run: Run, images: Tensor, conditions: Tensor) -> bytes:
+    """The images in the form of the user's own data, so that every command can read them."""
+    import numpy as np
+
+    arrays = {"images": (images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()}
+    if run.conditions:
+        arrays |= {"conditions": conditions.numpy(), "condition_names": np.array([c.name for c in run.conditions])}
+        arrays |= {f"values_{c.name}": np.array(c.values) for c in run.conditions if c.values is not None}
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    return content.getvalue()
+
+
+def parse(arguments: list[str]) -> Any:
+    """The command that the arguments describe."""
+    return shared.parse(Sample, arguments, prog="googol sample", description=DESCRIPTION)

@@ -1,0 +1,126 @@
+"""`googol train`: train a model, or go on with an interrupted run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar, get_type_hints
+
+from tyro.conf import Positional, arg, subcommand
+
+from googol.cli import arguments as shared
+from googol.data import available, unknown
+from googol.experiments import Experiment, config, resume, train
+from googol.experiments.plain import kinds
+from googol.experiments.run import is_first_process
+from googol.training import TrainingResult, TrainingSettings
+
+DESCRIPTION = """\
+Train a model, or go on with an interrupted run.
+
+Examples:
+  googol train joint-vae --out RUN
+  googol train joint-vae --data mnist --missing 0.7 --missing-seed 1 --out RUN prior:tensor-ring --prior.rank 32
+  googol train vae --data faces/ --out RUN network:mlp --network.hidden 500 200
+  googol train --resume RUN
+
+The model is followed by its choices, PART:CHOICE, each with options of its own; one that is left out has its default.
+'googol train joint-vae --help' tells the options and choices of a model. The folder RUN gets everything: settings,
+checkpoints, metrics.csv, figures, events for TensorBoard, and in the end the model."""
+
+Choice = TypeVar("Choice")
+
+
+@dataclass(frozen=True)
+class Train(Generic[Choice]):
+    """A model and how to train it."""
+
+    out: Annotated[Path, arg(metavar="RUN")]
+    """new folder for the run"""
+    model: Annotated[Choice, arg(name="")]
+    training: Annotated[TrainingSettings, arg(name="")]
+    data: Annotated[str, arg(metavar="NAME|PATH")] = "digits"
+    """name of a data set (see googol data list), an .npz file, or a folder of images with conditions.csv"""
+    conditions: shared.Text = None
+    """names of the conditions to use, separated by commas; by default those that the data set gives"""
+    missing: float = 0.0
+    """share of the training labels to hide, chosen at random"""
+    missing_seed: int = 0
+    """seed of which of them"""
+    data_dir: shared.DataDir = None
+    """folder of data files; by default $GOOGOL_DATA, or the platform's cache folder"""
+
+    def run(self) -> None:
+        """Trains, and tells how it went."""
+        is_name = self.data in [entry.name for entry in available()]
+        experiment = Experiment(
+            data=self.data if is_name else str(Path(self.data).expanduser().absolute()),
+            model=self.model,  # type: ignore[arg-type]
+            training=self.training,
+            conditions=None if self.conditions is None else tuple(self.conditions.split(",")),
+            missing=self.missing,
+            missing_seed=self.missing_seed,
+            data_dir=None if self.data_dir is None else str(Path(self.data_dir).expanduser().absolute()),
+        )
+        _tell(train(experiment, self.out), self.out)
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with an interrupted run, as if it had not been."""
+
+    folder: Annotated[Positional[Path], arg(metavar="RUN")]
+    """folder of the run"""
+    data_dir: shared.DataDir = None
+    """folder of data files, if it is another one by now"""
+
+    def run(self) -> None:
+        """Goes on, and tells how it went."""
+        _tell(resume(self.folder, data_dir=self.data_dir), self.folder)
+
+
+def parse(arguments: list[str]) -> Any:
+    """The command that the arguments describe."""
+    if "--resume" in arguments:  # wherever it stands; to tyro it is a choice, like the models
+        start = arguments.index("--resume")
+        arguments = arguments[start:] + arguments[:start]
+    models = kinds(config.Model)
+    if arguments and arguments[0] in models:
+        arguments = _known_choices(arguments, models[arguments[0]])
+    elif arguments and not arguments[0].startswith("-"):
+        raise ValueError(f"{unknown('model', arguments[0], models)}; see googol train --help")
+    options = [
+        Annotated[Train[model], subcommand(name, description=model.__doc__)]  # type: ignore[valid-type]
+        for name, model in models.items()
+    ]
+    command = reduce(or_, [*options, Annotated[Resume, subcommand("--resume")]])
+    return shared.parse(command, arguments, prog="googol train", description=DESCRIPTION)
+
+
+def _known_choices(arguments: list[str], model: type) -> list[str]:
+    """The arguments with their choices checked, without those of a part that has only one."""
+    parts = {name: kinds(hint) for name, hint in get_type_hints(model).items() if _is_part(hint)}
+    kept = []
+    for argument in arguments:
+        match = re.fullmatch(r"([a-z-]+):(\S+)", argument)
+        names = parts.get(match[1]) if match else None
+        if match and names is not None and match[2] not in names:
+            raise ValueError(f"{unknown(match[1], match[2], names)}; see googol train {arguments[0]} --help")
+        if names is None or len(names) > 1:
+            kept.append(argument)
+    return kept
+
+
+def _is_part(hint: Any) -> bool:
+    return getattr(next(iter(kinds(hint).values())), "__module__", None) == config.__name__
+
+
+def _tell(result: TrainingResult, folder: Path) -> None:
+    if is_first_process():
+        shared.note(
+            f"{result.steps} steps in {result.seconds / 60:.1f} minutes, stopped by {result.stopped_by}; "
+            f"best validation loss {result.best_loss:.2f}; the model is in {folder}"
+        )

@@ -1,0 +1,66 @@
+"""What a run is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from googol.experiments.run import Run
+from googol.metrics import JUDGED, InceptionFeatures, cached_classifier, metric_names
+from googol.metrics import evaluate as measure
+
+
+def evaluate(
+    run: Run,
+    metrics: Iterable[str] | None = None,
+    *,
+    data: str | None = None,
+    split: str = "test",
+    data_dir: str | None = None,
+    features: Literal["classifier", "inception"] = "classifier",
+    k: int = 100,
+    n: int = 10_000,
+    seed: int = 0,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Measures a run on images that it was not trained on.
+
+    Conditions and features are judged by a classifier that is trained apart, on the training images with all
+    their labels, and kept for the next time; its own accuracy on test images comes with what it judges.
+
+    Arguments:
+        run: The run.
+        metrics: Names out of `googol.metrics.METRICS`; by default all that the model has.
+        data: Name or path of the images; by default the data that the run was trained on.
+        split: Which of them.
+        data_dir: The folder of the data files.
+        features: What the Fréchet distance compares.
+        k: Samples for each image in the bound ``iwae``.
+        n: Images to generate for the Fréchet distance, and for the accuracy of conditions.
+        seed: Of all samples.
+        progress: Show a bar on standard error.
+
+    Raises:
+        ValueError: A metric is unknown or not for this model, or the images do not suit it.
+    """
+    names = metric_names(metrics) if metrics is not None else _all(run)
+    images = run.load(data, split, data_dir=data_dir)
+    classifier = None
+    if set(names) & set(JUDGED) and (features == "classifier" or set(names) != {"fid"}):
+        if images.conditions.isnan().all():
+            raise ValueError(
+                f"{', '.join(name for name in names if name in JUDGED)} needs a classifier, "
+                f"which cannot be trained: {images.name} has no known conditions"
+            )
+        train, test = (run.load(data, part, data_dir=data_dir) for part in ("train", "test"))
+        classifier = cached_classifier(train, test, progress=progress)
+        names = tuple(dict.fromkeys([*names, "classifier_accuracy"]))
+    extractor = InceptionFeatures() if features == "inception" and "fid" in names else None
+    return measure(run.model, images, names, classifier=classifier, features=extractor, k=k, n=n, seed=seed)
+
+
+def _all(run: Run) -> tuple[str, ...]:
+    bounds = ("elbo", "iwae")
+    if run.conditions:
+        return (*bounds, "fid", "condition_accuracy", "imputation_accuracy")
+    return (*bounds, "fid") if run.schema else bounds

@@ -1,0 +1,77 @@
+"""The conditions of images, filled in."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from googol.data import Dataset
+from googol.experiments.run import Run
+from googol.metrics import Accuracy, agreement, evaluating
+from googol.metrics.evaluation import device_of, in_order
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def impute(run: Run, data: Dataset, *, batch_size: int = 500, seed: int = 0) -> tuple[DataFrame, Accuracy]:
+    """Fills in the missing conditions of images, and sees how well it does on those that are known.
+
+    Arguments:
+        run: A run of a model that knows conditions.
+        data: Images with their known conditions, from `Run.load`.
+        batch_size: Images at once.
+        seed: Of the codes that are drawn.
+
+    Returns:
+        A table with a row for each image: ``row``, its number, and for each condition c the columns
+
+        - ``c``: the known value, or the one filled in;
+        - ``c_imputed``: what the model says. Of a missing value, given the image and the known conditions; of a
+          known one, given the image alone;
+        - ``c_probability``: the probability of that; empty for a continuous condition, of which the mean is said.
+
+        And the accuracy of what the model says of the known ones.
+
+    Raises:
+        ValueError: The model knows no conditions.
+    """
+    from pandas import DataFrame
+
+    if not run.conditions:
+        raise ValueError(f"the model in {run.folder} knows no conditions that could be filled in; train a joint-vae")
+    alone, said, probability = [], [], []
+    with evaluating(run.model, seed=seed):
+        for x, y in in_order(data, batch_size, device_of(run.model)):
+            of_image, of_both = (_most_probable(run, run.model.impute(x, known)) for known in (None, y))
+            known = ~y.isnan()
+            alone.append(of_image[0].cpu())
+            said.append(torch.where(known, of_image[0], of_both[0]).cpu())
+            probability.append(torch.where(known, of_image[1], of_both[1]).cpu())
+    imputed, chance = torch.cat(said), torch.cat(probability)
+    filled = torch.where(data.conditions.isnan(), imputed, data.conditions)
+    table = DataFrame({"row": range(len(data))})
+    for column, condition in enumerate(run.conditions):
+        for name, numbers in [(condition.name, filled), (f"{condition.name}_imputed", imputed)]:
+            table[name] = [condition.decode(number) for number in numbers[:, column].tolist()]
+        table[f"{condition.name}_probability"] = chance[:, column].double().numpy().round(6)
+    return table, agreement(torch.cat(alone), data.conditions, run.conditions)
+
+
+def _most_probable(run: Run, probabilities: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The most probable category, or the mean of a number, and the probability of the category."""
+    prior = run.model.prior()
+    means, _ = prior.emissions.moments()
+    values, chances = [], []
+    for column, (condition, each) in enumerate(zip(run.conditions, probabilities, strict=True)):
+        if condition.is_categorical:
+            chance, value = each.max(-1)
+            values.append(value.to(each.dtype))
+            chances.append(chance)
+        else:
+            values.append(each @ means[run.model.latents + column, : each.shape[-1]].to(each.dtype))
+            chances.append(torch.full_like(values[-1], math.nan))
+    return torch.stack(values, -1), torch.stack(chances, -1)

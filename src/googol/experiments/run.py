@@ -1,0 +1,184 @@
+"""Runs: folders that hold an experiment, and in the end its model."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from googol.data import Condition, Dataset, load
+from googol.experiments import plain
+from googol.experiments.config import ImageShape, Model
+from googol.experiments.experiment import Experiment, about_data, read_about_data, read_config, write_config
+from googol.training import (
+    STANDARD_FIGURES,
+    TrainingResult,
+    disk_space_errors,
+    fit,
+    load_config,
+    load_weights,
+)
+
+
+def train(experiment: Experiment, out: Path | str) -> TrainingResult:
+    """Trains the model of an experiment in a new folder.
+
+    Arguments:
+        experiment: What to do.
+        out: The folder of the run; it must be empty or not exist.
+
+    Raises:
+        ValueError: If the folder holds something, or the data do not suit the model.
+        NonFiniteLossError: If a term of the loss is infinite or NaN.
+        TrainingInterrupted: After SIGINT or SIGTERM; `resume` goes on.
+    """
+    out = Path(out)
+    data = experiment.load("train")
+    known = (~data.conditions.isnan()).any(0).tolist()
+    if experiment.model.takes_conditions and not all(known):
+        without = [condition.name for condition, some in zip(data.schema, known, strict=True) if not some]
+        raise ValueError(f"no training image has a known {', '.join(without)}: hide fewer labels, or leave it out")
+    model = experiment.build(data.image_shape, data.schema)
+    if is_first_process():
+        _check_free(out)
+        with disk_space_errors(out):
+            write_config(out / "config.yaml", experiment, data, shlex.join(["googol", *sys.argv[1:]]))
+    return _fit(experiment, model, data, out, resume=False)
+
+
+def resume(out: Path | str, *, data_dir: str | None = None) -> TrainingResult:
+    """Goes on with a run that was interrupted, as if it had not been.
+
+    Arguments:
+        out: The folder of the run.
+        data_dir: The folder of the data files, if it is another one by now.
+
+    Raises:
+        ValueError: If the folder holds no run, a finished one, one from a newer version, or the data have changed.
+    """
+    out = Path(out)
+    if not (out / "config.yaml").is_file():
+        raise ValueError(f"{out} is not the folder of a run: it has no config.yaml")
+    if (out / "model.json").is_file():
+        raise ValueError(f"the run in {out} is finished: there is nothing to resume")
+    experiment, about = read_config(out / "config.yaml")
+    if data_dir is not None:
+        experiment = replace(experiment, data_dir=data_dir)
+    data = experiment.load("train")
+    if about_data(data.image_shape, data.schema) != about:
+        raise ValueError(f"{experiment.data} has other images or conditions than when the run in {out} was started")
+    return _fit(experiment, experiment.build(data.image_shape, data.schema), data, out, resume=True)
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes, of those that train together."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def _check_free(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; expected a new folder for the run")
+    if out.is_dir() and any(out.iterdir()):
+        if (out / "config.yaml").is_file():
+            raise ValueError(
+                f"{out} already holds a run: go on with it by 'googol train --resume {out}', or choose a new folder"
+            )
+        raise ValueError(f"{out} is not empty; expected a new folder for the run")
+
+
+def _fit(experiment: Experiment, model: Any, data: Dataset, out: Path, *, resume: bool) -> TrainingResult:
+    about = {
+        "model": plain.to_plain(experiment.model),
+        **about_data(data.image_shape, data.schema),
+        "data": experiment.data,
+    }
+    valid = experiment.load("valid")
+    return fit(model, data, valid, out, experiment.training, figures=STANDARD_FIGURES, config=about, resume=resume)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: the trained model, and what it was trained for."""
+
+    folder: Path
+    model: Any
+    choice: Model
+    image_shape: ImageShape
+    schema: tuple[Condition, ...]
+    data: str
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions that the model knows: those of the data, or none."""
+        return self.schema if self.choice.takes_conditions else ()
+
+    def load(self, data: str | None = None, split: str = "test", *, data_dir: str | None = None) -> Dataset:
+        """Images that suit the model, with the conditions that it was trained with.
+
+        Arguments:
+            data: Name or path; by default the data that the run was trained on.
+            split: "train", "valid" or "test".
+            data_dir: The folder of the data files.
+
+        A condition that they do not have is missing for all of them.
+
+        Raises:
+            ValueError: If the images have another size, or a condition has a value that the run does not know.
+        """
+        name = self.data if data is None else data
+        found = load(name, split, data_dir=data_dir)
+        names = [condition.name for condition in self.schema]
+        if set(names) - set(found.names):
+            with suppress(ValueError):  # they may be others than the data set gives by default
+                found = load(name, split, data_dir=data_dir, conditions=names)
+        if found.image_shape != self.image_shape:
+            shapes = (" × ".join(map(str, shape)) for shape in (found.image_shape, self.image_shape))
+            raise ValueError("{} has images of {}, but the run was trained on {}".format(name, *shapes))
+        columns = dict(zip(found.names, zip(found.schema, found.conditions.T, strict=True), strict=True))
+        missing = torch.full((len(found),), torch.nan)
+        known = [_translated(*columns[c.name], c) if c.name in columns else missing for c in self.schema]
+        conditions = torch.stack(known, 1) if known else found.conditions[:, :0]
+        return replace(found, conditions=conditions, schema=self.schema)
+
+
+def _translated(source: Condition, column: Tensor, target: Condition) -> Tensor:
+    """A column of one condition in the numbers of another one that has the same name."""
+    if source == target:
+        return column
+    translated = torch.full_like(column, torch.nan)
+    for number in column[~column.isnan()].unique():
+        translated[column == number] = target.encode(source.decode(float(number)))
+    return translated
+
+
+def open_run(folder: Path | str) -> Run:
+    """Opens the folder of a finished run, without executing anything from it.
+
+    Raises:
+        ValueError: If it is not a run, is not finished, is damaged, or comes from a newer version.
+    """
+    folder = Path(folder)
+    if (folder / "config.yaml").is_file() and not (folder / "model.json").is_file():
+        raise ValueError(f"the run in {folder} is not finished: go on with it by 'googol train --resume {folder}'")
+    about = load_config(folder)
+    choice, image_shape, schema = _read(about, folder / "model.json")
+    model = load_weights(choice.build(image_shape, schema), folder).eval()
+    return Run(folder, model, choice, image_shape, schema, str(about.get("data")))
+
+
+def _read(about: Mapping[str, Any], path: Path) -> tuple[Model, ImageShape, tuple[Condition, ...]]:
+    try:
+        image_shape, schema = read_about_data(about)
+        return plain.from_plain(Model, about["model"], "model"), image_shape, schema
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} was not written by googol train: {error!r}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
