@@ -191,6 +191,16 @@ def test_a_ring_is_unchanged_by_a_cyclic_shift(case, shift):
     close(joint.condition(given_).roll(shift).mean, joint.condition(given_).mean.roll(shift))
 
 
+@pytest.mark.parametrize("kinds", [["n2"] * 5, ["c3"] * 4, ["n2", "c2", "n2", "n3"]])
+def test_every_cyclic_shift_of_variables_of_a_kind(kinds):
+    joint, value = random_pair(kinds, 3).ring(), random_values(kinds, 4, missing=0.3)
+    for shift in range(len(kinds) + 1):
+        rolled = joint.roll(shift)
+        close(rolled.log_prob(value.roll(shift, -1)), joint.log_prob(value).detach())
+        close(rolled.mean.roll(-shift), joint.mean)
+        close(rolled.roll(-shift).log_prob(value), joint.log_prob(value).detach())
+
+
 def test_long_joints_agree_in_both_precisions(boundary):
     torch.manual_seed(0)
     ring = TensorRing([Normal(4), Categorical(3)] * 50, 5, boundary)

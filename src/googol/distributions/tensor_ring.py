@@ -67,6 +67,8 @@ class TensorRing(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(variables, Iterable):
+            raise TypeError(f"variables must be a sequence of Variables, got {type(variables).__name__}")
         self.variables = tuple(variables)
         if not self.variables:
             raise ValueError("variables must hold at least one variable")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -88,7 +88,7 @@ class Normal(Variable):
 
     def __init__(self, components: int, *, loc: Any = None, scale: Any = None) -> None:
         super().__init__(components)
-        spread = torch.linspace(-2.0, 2.0, components) if components > 1 else torch.zeros(1)
+        spread = torch.linspace(-2.0, 2.0, components, dtype=torch.float64) if components > 1 else torch.zeros(1)
         self.loc = spread if loc is None else self._argument("loc", loc)
         default = torch.full((components,), 4.0 / max(components, 4))
         self.scale = default if scale is None else self._argument("scale", scale)
@@ -96,10 +96,12 @@ class Normal(Variable):
             raise ValueError(f"scale must be positive, got {self.scale.tolist()}")
 
     def _argument(self, name: str, value: Any) -> Tensor:
-        tensor = torch.as_tensor(value).detach()
-        tensor = tensor.clone() if tensor.is_floating_point() else tensor.to(torch.get_default_dtype())
+        try:
+            tensor = torch.as_tensor(value, dtype=torch.float64).detach()
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"{name} must be numbers, got {value!r}") from None
         if tensor.shape not in {(), (self.components,)}:
-            raise ValueError(f"{name} must have shape ({self.components},), got {tuple(tensor.shape)}")
+            raise ValueError(f"{name} must have the shape ({self.components},), got {tuple(tensor.shape)}")
         if not bool(tensor.isfinite().all()):
             raise ValueError(f"{name} must be finite, got {tensor.tolist()}")
         return tensor.expand(self.components).clone()
@@ -247,11 +249,19 @@ class Emissions:
         means, variances = ([self._pad(pair[i]) for pair in pairs] for i in (0, 1))
         return self._in_order(means), self._in_order(variances)
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> Emissions:
+        """The emissions with changed parameters."""
+        groups = [
+            (positions, {name: change(value) for name, value in parameters.items()})
+            for positions, parameters in self.groups
+        ]
+        return Emissions(self.variables, groups, self._like)
+
     def select(self, kept: list[int]) -> Emissions:
         """The emissions of some of the variables, in the given order."""
         groups: list[tuple[list[int], Parameters]] = []
         for positions, parameters in self.groups:
-            pairs = [(kept.index(p), row) for row, p in enumerate(positions) if p in kept]
+            pairs = sorted((kept.index(p), row) for row, p in enumerate(positions) if p in kept)
             if pairs:
                 rows = [row for _, row in pairs]
                 groups.append(([p for p, _ in pairs], {name: value[rows] for name, value in parameters.items()}))
