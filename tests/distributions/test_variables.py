@@ -57,6 +57,17 @@ def test_double_precision_only_where_it_is_needed():
     np.testing.assert_allclose(far[0, 0].detach(), norm.logpdf(3000.0, [-2.0, 0.0, 2.0], 1.0), rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("of_value", [torch.bfloat16, torch.float32, torch.float64])
+def test_never_less_precise_than_the_parameters(dtype, of_value):
+    for variables in ([Categorical(2)] * 2, [Normal(2), Categorical(2)]):
+        ring = TensorRing(variables, 3, dtype=dtype)
+        expected = ring().log_prob(torch.ones(3, 2, dtype=dtype))
+        actual = ring().log_prob(torch.ones(3, 2, dtype=of_value))
+        assert actual.dtype == torch.promote_types(dtype, of_value)
+        torch.testing.assert_close(actual.to(dtype), expected)
+
+
 def test_samples_of_components():
     torch.manual_seed(0)
     emissions = emissions_of([Normal(2, loc=[-3.0, 5.0], scale=[0.5, 2.0]), Categorical(3)])

@@ -7,6 +7,7 @@ A new family is one class here.
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -217,7 +218,7 @@ class Emissions:
         missing = columns.isnan()
         columns = columns.masked_fill(missing, 0.0)
         parts = [self._group_log_prob(positions, parameters, columns) for positions, parameters in self.groups]
-        dtype = torch.float64 if any(part.dtype == torch.float64 for part in parts) else parts[0].dtype
+        dtype = functools.reduce(torch.promote_types, (part.dtype for part in parts), self._like.dtype)
         return self._in_order([self._pad(part.to(dtype)) for part in parts]).masked_fill(missing, 0.0)
 
     def _group_log_prob(self, positions: list[int], parameters: Parameters, columns: Tensor) -> Tensor:
