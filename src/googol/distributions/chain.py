@@ -23,9 +23,11 @@ from googol.distributions.products import MatrixProduct, Scale, VectorProduct, s
 
 Boundary = Literal["ring", "train"]
 
-# Rows of a block of the batch: large enough to hide the overhead of a call, small enough that a
-# block's matrices stay in cache.
-_ROWS_PER_BLOCK = 512
+# What keeps the processor's caches full and a new page of memory rare (one costs as much as 50,000 operations), in
+# numbers: of matrices that are multiplied side by side, of products kept for a gradient, of log-weights.
+_SIDE_BY_SIDE = 2**16
+_KEPT = 2**22
+_LOG_WEIGHTS = {"ring": 2**18, "train": 2**20}
 
 
 _P = ParamSpec("_P")
@@ -97,7 +99,8 @@ class Chain:
         log_cores = self.cores.double().masked_fill(zero, 1.0).log().masked_fill(zero, -math.inf)
         return log_cores + self.log_scale.double()[..., None, None]
 
-    def _with(self, change: Callable[[Tensor], Tensor]) -> Chain:
+    def map(self, change: Callable[[Tensor], Tensor]) -> Chain:
+        """The chain of changed tensors."""
         chain = copy.copy(self)
         chain.cores, chain.log_scale = change(self.cores), change(self.log_scale)
         chain._log_cores = None if self._log_cores is None else change(self._log_cores)
@@ -105,7 +108,7 @@ class Chain:
 
     def detach(self) -> Chain:
         """The chain without its history, in tensors of its own: those of inference mode would refuse gradients."""
-        return self._with(lambda tensor: tensor.detach().clone())
+        return self.map(lambda tensor: tensor.detach().clone())
 
     @full_precision
     def product(self, log_weights: Tensor, *, boundary: Boundary | None = None) -> Scaled:
@@ -116,13 +119,23 @@ class Chain:
             boundary: Form the product as for this boundary instead of the chain's own.
         """
         closing = self.boundary if boundary is None else boundary
+        keep = torch.is_grad_enabled() and (log_weights.requires_grad or self.cores.requires_grad)
         blocks = [
-            _block_product(block, self, closing)
-            for block in log_weights.split(_rows_per_block(log_weights.shape[1]), dim=1)
+            _block_product(block, self, closing, keep)
+            for block in log_weights.split(self.rows_per_block(log_weights.shape[1], keep), dim=1)
         ]
         if len(blocks) == 1:
             return blocks[0]
         return Scaled(torch.cat([b.matrix for b in blocks]), torch.cat([b.log_scale for b in blocks]))
+
+    def rows_per_block(self, batch: int, keep: bool) -> int:
+        """How many rows of a batch are best worked on at a time, with or without what a gradient needs."""
+        n, components, m, _ = self.cores.shape
+        size = m * m if self.boundary == "ring" else m
+        most = min(_LOG_WEIGHTS[self.boundary] / (n * components), _SIDE_BY_SIDE / size)
+        most = max(16, min(most, _KEPT / (n * size))) if keep else max(64, most)
+        blocks = max(1, round(batch / most))
+        return max(1, -(-batch // blocks))
 
     def close(self, product: Tensor) -> Tensor:
         """The number that a product stands for: the trace, or the sum over the last bond."""
@@ -154,10 +167,11 @@ class Chain:
     def posterior(self, log_weights: Tensor) -> Tensor:
         """p(k given row) of every link, ``(n, B, N)``: the gradient of :meth:`log_sum` by the log-weights."""
         with torch.inference_mode(False), torch.enable_grad():
-            log_weights = log_weights.detach().clone().requires_grad_()
-            log_sum = self.detach().log_sum(log_weights)
-            (posterior,) = torch.autograd.grad(log_sum.sum(), log_weights)
-        return posterior.to(self.cores.dtype)
+            chain, posterior = self.detach(), []
+            for block in log_weights.split(self.rows_per_block(log_weights.shape[1], True), dim=1):
+                block = block.detach().clone().requires_grad_()
+                posterior += torch.autograd.grad(chain.log_sum(block).sum(), block)
+        return torch.cat(posterior, 1).to(self.cores.dtype)
 
     @full_precision
     def weights(self, log_weights: Tensor) -> Tensor:
@@ -173,7 +187,7 @@ class Chain:
 
     def select(self, links: list[int], components: int | None = None) -> Chain:
         """The chain of some links alone, in the given order, each with its first ``components`` matrices."""
-        return self._with(lambda tensor: tensor[links, :components])
+        return self.map(lambda tensor: tensor[links, :components])
 
     def unbind(self) -> list[Chain]:
         """Chains of one link each, whose gradients are stacked once: indexing would fill a chain of zeros a link."""
@@ -243,13 +257,10 @@ def _logsumexp(x: Tensor, dim: int) -> Tensor:
     return log_total.masked_fill(empty, -math.inf)
 
 
-def _rows_per_block(batch: int) -> int:
-    return batch if batch <= _ROWS_PER_BLOCK * 3 // 2 else _ROWS_PER_BLOCK
-
-
-def _segments(n: int, rows: int) -> int:
-    """How many parts of a chain are multiplied side by side: more where the batch alone is too small."""
-    return max(1, min(round(math.sqrt(n)), _ROWS_PER_BLOCK // max(rows, 1)))
+def _segments(n: int, rows: int, m: int) -> int:
+    """How many parts of a chain are multiplied side by side: more where the rows alone are too few."""
+    wanted = max(1, min(n, round(_SIDE_BY_SIDE / max(1, rows * m * m))))
+    return -(-n // -(-n // wanted))
 
 
 def _padded_rank(rank: int) -> int:
@@ -257,35 +268,37 @@ def _padded_rank(rank: int) -> int:
     return rank if rank < 8 else -(-rank // 4) * 4
 
 
-def _block_product(log_weights: Tensor, chain: Chain, boundary: Boundary) -> Scaled:
+def _block_product(log_weights: Tensor, chain: Chain, boundary: Boundary, keep: bool) -> Scaled:
     """The product for one block of rows."""
     log_weights = log_weights + chain.log_scale.unsqueeze(1).to(log_weights.dtype)
-    keep = torch.is_grad_enabled() and (log_weights.requires_grad or chain.cores.requires_grad)
     if boundary == "train":
         vector, log_scale = VectorProduct.apply(log_weights, chain.cores, keep)
         return Scaled(vector.unsqueeze(-2), log_scale)
     # Several segments are multiplied side by side, then joined.
     n, rows, components = log_weights.shape
     rank, m = chain.rank, _padded_rank(chain.rank)
-    segments = _segments(n, rows)
+    segments = _segments(n, rows, m)
     length = -(-n // segments)
-    segments = -(-n // length)
-    cores = torch.nn.functional.pad(chain.cores, (0, m - rank, 0, m - rank))
+    cores = torch.nn.functional.pad(chain.cores, (0, m - rank, 0, m - rank)) if m > rank else chain.cores
     if padding := segments * length - n:  # links that are the identity
         first = torch.arange(components, device=cores.device) == 0
         identity = torch.eye(m, dtype=cores.dtype, device=cores.device) * first[:, None, None]
         cores = torch.cat([cores, identity.expand(padding, -1, -1, -1)])
         log_weights = torch.cat([log_weights, log_weights.new_zeros(padding, rows, components)])
-    parts, log_scale = MatrixProduct.apply(
+    parts, log_scale, fall = MatrixProduct.apply(
         log_weights.reshape(segments, length, rows, components),
         cores.reshape(segments, length, components, m * m),
         rank,
         keep,
     )
-    product, scale = parts[0], Scale(log_scale.sum(0), parts.dtype, rank)
-    for part in parts.unbind(0)[1:]:
-        product = product @ part
-        if product.requires_grad:
-            product.register_hook(saturate)
-        product = product / scale.take(product.detach())[:, None, None]
-    return Scaled(product[:, :rank, :rank], scale.total())
+    while len(parts) > 1:
+        even = len(parts) // 2 * 2  # the last of an odd number waits
+        joined = parts[0:even:2] @ parts[1:even:2]
+        if joined.requires_grad:
+            joined.register_hook(saturate)
+        scale = Scale(log_scale[0:even:2] + log_scale[1:even:2], fall[0:even:2] + fall[1:even:2], rank)
+        joined = joined / scale.take(joined.detach())[..., None, None]
+        parts = torch.cat([joined, parts[even:]])
+        log_scale = torch.cat([scale.total(), log_scale[even:]])
+        fall = torch.cat([scale.fall, fall[even:]])
+    return Scaled(parts[0, :, :rank, :rank], log_scale[0])

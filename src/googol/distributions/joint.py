@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from googol.distributions import mode as _mode
+from googol.distributions import rows as _rows
 from googol.distributions import sampling as _sampling
 from googol.distributions.chain import Chain
 from googol.distributions.variables import Emissions
@@ -182,7 +183,10 @@ class TensorRingDistribution(Distribution):
         rows, conflict, shape = self._rows(value)
         base, _, base_shape = self._rows(None)
         count = len(rows)
-        log_sums = self.chain.log_sum(self.emissions.log_prob(torch.cat([rows, base.to(rows.dtype)])))
+        # The log-densities of all rows are expected to count alike, so that of the base as often as there are rows.
+        expected = torch.ones(count + len(base), dtype=torch.float64, device=rows.device)
+        expected[count:] = -count / max(1, len(base))
+        log_sums = _rows.log_sums(self.chain, self.emissions, torch.cat([rows, base.to(rows.dtype)]), expected)
         result = log_sums[:count].view(shape) - log_sums[count:].view(base_shape)
         if conflict is not None:
             result = result.masked_fill(conflict.view(shape), -math.inf)

@@ -25,31 +25,38 @@ def _as_it_is(gradient: Tensor) -> Tensor:
 
 
 class Scale:
-    """The log-scales taken out of the running products of a batch."""
+    """The log-scales taken out of the running products of a batch.
 
-    def __init__(self, start: Tensor, dtype: torch.dtype, rank: int) -> None:
-        self.log = self.high = start
-        self.rank = rank
-        self.tiny = torch.finfo(dtype).tiny
+    Args:
+        start: Log-scales taken out before, in double precision.
+        fall: The logarithm of how far products have fallen already, since vanished entries were last looked for.
+        rank: The size of the matrices without the zeros that fill them up.
+    """
+
+    def __init__(self, start: Tensor, fall: Tensor, rank: int) -> None:
+        self.start, self.fall, self.rank = start, fall, rank
+        self.tiny = torch.finfo(fall.dtype).tiny
         self.lost = torch.zeros_like(start, dtype=torch.bool)
+        self.taken: list[Tensor] = []
 
     def take(self, product: Tensor) -> Tensor:
-        """Notes the largest entries of the products as taken out and returns them; ones where too little is left."""
-        peak = product.amax((-2, -1))
-        low = peak < self.tiny**0.5
-        self.lost |= low
-        peak = peak.masked_fill(low, 1.0)
-        self.log = self.log + peak.double().log()
-        # Where products have fallen by as much in many steps, what matters is whether entries vanished on the way.
-        self.high = torch.maximum(self.high, self.log)
-        fallen = self.high - self.log > -0.5 * math.log(self.tiny)
-        if bool(fallen.any()):
-            self.lost |= fallen & (product[..., : self.rank, : self.rank].amin((-2, -1)) < self.tiny)
-            self.high = torch.where(fallen, self.log, self.high)
-        return peak
+        """Notes the sums of the products' entries as taken out and returns them; ones where too little is left."""
+        total = product.sum((-2, -1))
+        self.fall = (self.fall - total.log()).clamp_min_(0.0)
+        # Entries that vanish matter once a product has fallen so far, at once or in many steps, that they may lead it.
+        deep = self.fall > -0.5 * math.log(self.tiny)
+        if bool(deep.any()):
+            low = total < self.tiny**0.5
+            vanished = product[..., : self.rank, : self.rank].amin((-2, -1)) < self.tiny
+            self.lost |= low | (deep & vanished)
+            self.fall = self.fall.masked_fill(deep, 0.0)
+            total = total.masked_fill(low, 1.0)
+        self.taken.append(total)
+        return total
 
     def total(self) -> Tensor:
-        return self.log.masked_fill(self.lost, -math.inf)
+        log_scale = self.start + torch.stack(self.taken).double().log().sum(0)
+        return log_scale.masked_fill(self.lost, -math.inf)
 
 
 def _weights(log_weights: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -81,68 +88,72 @@ class MatrixProduct(torch.autograd.Function):
         keep: Whether a gradient will be asked for.
 
     Returns:
-        The products ``(S, B, m, m)`` with a largest entry of one, and their log-scales ``(S, B)``.
+        The products ``(S, B, m, m)`` with entries that sum to one, their log-scales, and how far they have fallen
+        (see :class:`Scale`), both ``(S, B)``.
     """
 
     @staticmethod
-    def forward(ctx: Any, log_weights: Tensor, cores: Tensor, rank: int, keep: bool) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, log_weights: Tensor, cores: Tensor, rank: int, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
         segments, length, batch, _ = log_weights.shape
         m = math.isqrt(cores.shape[-1])
         weights, shift = _weights(log_weights, cores.dtype)
-        scale = Scale(shift.sum((1, 3)), cores.dtype, rank)
+        scale = Scale(shift.sum((1, 3)), cores.new_zeros(segments, batch), rank)
         running = cores.new_empty(length if keep else 2, segments * batch, m, m)
         links = cores.new_empty(segments, batch, m * m)
-        for t in range(length):
-            product = running[t % len(running)]
-            if t == 0:
-                torch.bmm(weights[:, t], cores[:, t], out=product.view_as(links))
-            else:
-                torch.bmm(weights[:, t], cores[:, t], out=links)
-                torch.bmm(running[(t - 1) % len(running)], links.view(-1, m, m), out=product)
+        matrices, products = links.view(-1, m, m), running.unbind(0)
+        link_weights, link_cores = weights.unbind(1), cores.unbind(1)
+        product = products[0]
+        torch.bmm(link_weights[0], link_cores[0], out=product.view_as(links))
+        for t in range(1, length):
+            torch.bmm(link_weights[t], link_cores[t], out=links)
+            previous, product = product, products[t if keep else t % 2]
+            torch.bmm(previous, matrices, out=product)
             if t % 2 == 1 and t + 1 < length:
-                peak = scale.take(product.view(segments, batch, m, m))
-                weights[:, t + 1].div_(peak.unsqueeze(-1))
+                link_weights[t + 1].div_(scale.take(product.view(segments, batch, m, m)).unsqueeze(-1))
         product = product.view(segments, batch, m, m)
         inverse = scale.take(product).reciprocal()[..., None, None]
         if keep:
             ctx.save_for_backward(weights, cores, running, inverse)
             ctx.log_weights_dtype = log_weights.dtype
         log_scale = scale.total()
-        ctx.mark_non_differentiable(log_scale)
-        return product * inverse, log_scale
+        ctx.mark_non_differentiable(log_scale, scale.fall)
+        return product * inverse, log_scale, scale.fall
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, None, None]:
         weights, cores, running, inverse = ctx.saved_tensors
         gradients = MatrixProduct._gradients(weights, cores, running, grad * inverse)
         if not _finite(*gradients):
             gradients = MatrixProduct._gradients(weights, cores, running, grad * inverse, saturate)
         grad_weights, grad_cores = gradients
-        return grad_weights.mul_(weights).to(ctx.log_weights_dtype), grad_cores, None, None
+        return (grad_weights * weights).to(ctx.log_weights_dtype), grad_cores, None, None
 
     @staticmethod
     def _gradients(
         weights: Tensor, cores: Tensor, running: Tensor, grad: Tensor, limited: Callable[[Tensor], Tensor] = _as_it_is
     ) -> tuple[Tensor, Tensor]:
-        segments, length, batch, _ = weights.shape
+        segments, length, batch, components = weights.shape
         m = running.shape[-1]
-        grad_weights, grad_cores = torch.empty_like(weights), torch.empty_like(cores)
-        links = weights.new_empty(segments, batch, m * m)
-        grad_links = torch.empty_like(links)
+        # The gradient by the weights is faster to form with the rows last.
+        grad_weights = weights.new_empty(segments, length, components, batch)
+        grad_cores = torch.empty_like(cores)
+        links, grad_links = weights.new_empty(2, segments, batch, m * m).unbind(0)
+        matrices, grad_matrices = links.view(-1, m, m), grad_links.view(-1, m, m)
         grad = limited(grad).view(-1, m, m)
         spare = torch.empty_like(grad)
-        for t in reversed(range(length)):
+        of_links = zip(weights.unbind(1), cores.unbind(1), grad_weights.unbind(1), grad_cores.unbind(1), strict=True)
+        for t, (weight, core, grad_weight, grad_core) in reversed(list(enumerate(of_links))):
             if t == 0:
                 grad_links = grad.view_as(links)
             else:
-                torch.bmm(running[t - 1].mT, grad, out=grad_links.view(-1, m, m))
-                torch.bmm(weights[:, t], cores[:, t], out=links)
-                torch.bmm(grad, links.view(-1, m, m).mT, out=spare)
+                torch.bmm(running[t - 1].mT, grad, out=grad_matrices)
+                torch.bmm(weight, core, out=links)
+                torch.bmm(grad, matrices.mT, out=spare)
                 grad, spare = limited(spare), grad
-            torch.bmm(grad_links, cores[:, t].mT, out=grad_weights[:, t])
-            torch.bmm(weights[:, t].mT, grad_links, out=grad_cores[:, t])
-        return grad_weights, grad_cores
+            torch.bmm(core, grad_links.mT, out=grad_weight)
+            torch.bmm(weight.mT, grad_links, out=grad_core)
+        return grad_weights.mT, grad_cores
 
 
 class VectorProduct(torch.autograd.Function):
@@ -154,15 +165,15 @@ class VectorProduct(torch.autograd.Function):
         keep: Whether a gradient will be asked for.
 
     Returns:
-        The vectors ``(B, m)`` with a largest entry of one, and their log-scales ``(B,)``.
+        The vectors ``(B, m)`` with entries that sum to one, and their log-scales ``(B,)``.
     """
 
     @staticmethod
     def forward(ctx: Any, log_weights: Tensor, cores: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
         length, batch, _ = log_weights.shape
         weights, shift = _weights(log_weights, cores.dtype)
-        scale = Scale(shift.sum((0, 2)), cores.dtype, cores.shape[-1])
         vector = cores.new_ones(batch, cores.shape[-1])
+        scale = Scale(shift.sum((0, 2)), vector.new_zeros(batch), cores.shape[-1])
         vectors = []
         for t in range(length):
             if keep:
