@@ -1,0 +1,174 @@
+"""The commands from end to end on tiny settings, and what they say to mistakes."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from googol.cli import main
+
+TINY = ["--epochs", "2", "--warmup-epochs", "1", "--latents", "2", "--figure-every", "2", "prior:tensor-ring"]
+TINY += ["--prior.rank", "3", "--prior.components", "4", "network:mlp", "--network.hidden", "16"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    out = tmp_path_factory.mktemp("runs") / "RUN"
+    assert main(["train", "joint-vae", "--out", str(out), "--missing", "0.5", "--missing-seed", "1", *TINY]) == 0
+    return out
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGOL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("GOOGOL_DATA", str(tmp_path / "data"))
+
+
+def test_a_run_leaves_what_is_needed_to_repeat_it(folder: Path) -> None:
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["data"] == "digits"
+    assert (config["missing"], config["missing_seed"]) == (0.5, 1)
+    assert config["model"]["prior"] == {"kind": "tensor-ring", "rank": 3, "components": 4, "boundary": "ring"}
+    assert set(config["versions"]) == {"googol", "torch", "python"}
+    expected = {"model.safetensors", "model.json", "metrics.csv", "checkpoints", "figures", "config.yaml"}
+    assert expected <= {path.name for path in folder.iterdir()}
+    assert list(folder.glob("events*"))
+    assert list((folder / "figures").glob("*.png"))
+
+
+def test_sample_writes_a_picture_or_arrays(folder: Path, tmp_path: Path) -> None:
+    picture, arrays = tmp_path / "grid.png", tmp_path / "images.npz"
+    assert main(["sample", str(folder), "--given", "digit=3", "-n", "6", "--out", str(picture)]) == 0
+    assert Image.open(picture).size[0] > 8
+    assert main(["sample", str(folder), "--given", "digit=3", "-n", "6", "--out", str(arrays)]) == 0
+    with np.load(arrays) as content:
+        assert len(content["images"]) == 6
+        assert (content["conditions"][:, 0] == 3).all()
+    assert main(["sample", str(folder), "--each", "digit", "-n", "2", "--out", str(tmp_path / "each.png")]) == 0
+
+
+def test_the_same_seed_gives_the_same_images(folder: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert main(["sample", str(folder), "-n", "4", "--seed", "7", "--out", str(tmp_path / f"{name}.png")]) == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_impute_fills_in_every_label(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "labels.csv"
+    capsys.readouterr()
+    assert main(["impute", str(folder), "--split", "test", "--out", str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    table = pd.read_csv(out)
+    assert found["rows"] == len(table) == 393
+    right = (table["digit"] == table["digit_imputed"]).mean()
+    assert found["imputation_accuracy"] == pytest.approx(right)
+    assert table["digit_probability"].between(0, 1).all()
+
+
+def test_evaluate_prints_one_json_object(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    arguments = ["--metrics", "elbo,iwae,imputation-accuracy", "--k", "3", "--json"]
+    assert main(["evaluate", str(folder), *arguments]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"elbo", "iwae", "imputation_accuracy"} <= set(found)
+    assert found["elbo"] < found["iwae"] < 0
+
+
+def test_data_lists_the_data_sets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "list"]) == 0
+    assert {"digits", "mnist", "fashion-mnist", "celeba"} <= set(capsys.readouterr().out.split())
+
+
+def test_a_vae_without_conditions_trains(tmp_path: Path) -> None:
+    arguments = ["--epochs", "1", "--latents", "2", "network:mlp", "--network.hidden", "16"]
+    assert main(["train", "vae", "--out", str(tmp_path / "RUN"), *arguments]) == 0
+    assert main(["sample", str(tmp_path / "RUN"), "-n", "4", "--out", str(tmp_path / "grid.png")]) == 0
+
+
+def test_help_is_fast_because_it_loads_no_torch() -> None:
+    code = "import sys, googol.cli; googol.cli.main(['--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def damaged(folder: Path, tmp_path: Path, change: str) -> Path:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    if change == "unfinished":
+        (copy / "model.json").unlink()
+    elif change == "newer":
+        content = json.loads((copy / "model.json").read_text())
+        (copy / "model.json").write_text(json.dumps({**content, "format": 999}))
+    elif change == "cut":
+        (copy / "model.safetensors").write_bytes((copy / "model.safetensors").read_bytes()[:100])
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [("unfinished", "--resume"), ("newer", "999"), ("cut", "model.safetensors")]
+)
+def test_runs_that_cannot_be_opened(folder: Path, tmp_path: Path, change: str, message: str, capsys) -> None:
+    copy = damaged(folder, tmp_path, change)
+    capsys.readouterr()
+    assert main(["sample", str(copy), "--out", str(tmp_path / "grid.png")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert message in line
+    assert not (tmp_path / "grid.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "train"),
+        (["sample", "NOWHERE", "--out", "grid.png"], "NOWHERE"),
+        (["sample", "RUN", "--given", "digit=12", "--out", "grid.png"], "digit"),
+        (["sample", "RUN", "--given", "dgit=1", "--out", "grid.png"], "digit"),
+        (["sample", "RUN", "--given", "digit=1", "--given", "digit=2", "--out", "grid.png"], "digit"),
+        (["sample", "RUN", "-n", "0", "--out", "grid.png"], "at least 1"),
+        (["sample", "RUN", "--out", "grid.gif"], ".png"),
+        (["sample", "RUN", "--out", "taken.png"], "taken.png"),
+        (["impute", "RUN", "--split", "tset", "--out", "l.csv"], "test"),
+        (["impute", "RUN", "--data", "other.npz", "--out", "l.csv"], "4"),
+        (["impute", "RUN", "--data", "cut.npz", "--out", "l.csv"], "cut.npz"),
+        (["evaluate", "RUN", "--metrics", "elbow"], "elbo"),
+        (["train", "joint-vae", "--data", "mnits", "--out", "new"], "mnist"),
+        (["train", "joint-vae", "--data", "rows", "--out", "new"], "conditions.csv"),
+        (["train", "joint-vae", "--out", "RUN"], "RUN"),
+        (["train", "joint-vae", "--out", "new", "--missing", "1.5"], "1.5"),
+        (["train", "joint-vae", "--out", "new", "prior:tensor-rign"], "tensor-ring"),
+        (["train", "--resume", "RUN"], "finished"),
+        (["train", "--resume", "NOWHERE"], "NOWHERE"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_get_one_line_and_exit_code_2(
+    arguments: list[str], message: str, folder: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, tmp_path / "RUN")
+    (tmp_path / "taken.png").write_bytes(b"mine")
+    np.savez(tmp_path / "other.npz", images=np.zeros((20, 4, 4), np.uint8))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "other.npz").read_bytes()[:60])
+    (tmp_path / "rows").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "rows" / "a.png")
+    (tmp_path / "rows" / "conditions.csv").write_text("file,kind\na.png,x\nb.png,y\n")
+    before = sorted(path.as_posix() for path in tmp_path.rglob("*"))
+    capsys.readouterr()
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    said = capsys.readouterr()
+    assert code == 2, said
+    assert said.out == ""
+    (line,) = said.err.strip().splitlines()
+    assert message in line
+    assert (tmp_path / "taken.png").read_bytes() == b"mine"
+    assert sorted(path.as_posix() for path in tmp_path.rglob("*")) == before
