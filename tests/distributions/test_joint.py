@@ -237,6 +237,29 @@ def test_gradients_of_every_parameter_and_of_the_value(rank, boundary):
     assert torch.autograd.gradcheck(log_prob, inputs, atol=1e-6, fast_mode=rank > 2, check_undefined_grad=False)
 
 
+@pytest.mark.parametrize("rows", [1, 7, 512, 1025])
+def test_gradients_of_sums_are_sums_of_gradients(rows, boundary):
+    """However the rows are weighted, and whichever of the inputs need a gradient."""
+    kinds = ["n2", "c2", "n3"]
+    ring = random_pair(kinds, 3, boundary).ring
+    value = random_values(kinds, rows, missing=0.3)
+    evidence = torch.tensor([NAN, 1.0, NAN], dtype=torch.float64)
+    conditioned = torch.where(evidence.isnan(), value, evidence)
+    for weights in (torch.ones(rows), torch.full((rows,), -0.5 / rows), torch.linspace(-1, 1, rows), torch.zeros(rows)):
+        for joint, v in ((ring(), value), (ring().condition(evidence), conditioned)):
+            v = v.clone().requires_grad_()
+            inputs = (v, *ring.parameters())
+            actual = torch.autograd.grad(joint.log_prob(v) @ weights.double(), inputs, retain_graph=True)
+            logs = [(joint.log_prob(part) @ weights[i : i + 100].double()) for i, part in _chunks(v)]
+            expected = torch.autograd.grad(sum(logs), inputs, retain_graph=True)
+            for a, e in zip(actual, expected, strict=True):
+                torch.testing.assert_close(a, e, rtol=1e-8, atol=1e-10)
+
+
+def _chunks(value: Tensor) -> list[tuple[int, Tensor]]:
+    return [(i, value[i : i + 100]) for i in range(0, len(value), 100)]
+
+
 def test_a_missing_value_gets_no_gradient(boundary):
     ring = random_pair(["n2", "c2", "n3"], 3, boundary).ring
     value = torch.tensor([[NAN, 1.0, 0.3], [0.1, NAN, NAN]], dtype=torch.float64).requires_grad_()
