@@ -150,8 +150,8 @@ class JointVAE(VAE):
     def _log_code_and_label(self, joint: TensorRingDistribution, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """log p(z) and log p(y_ob given z) of every row."""
         nothing = torch.full_like(y, torch.nan)
-        both = torch.stack([torch.cat([z, labels.to(z.dtype)], -1) for labels in (y, nothing)])
-        log_joint, log_code = joint.log_prob(both)
+        # Apart, since a density's gradient comes cheapest where all its rows have the same weight.
+        log_joint, log_code = (joint.log_prob(torch.cat([z, labels.to(z.dtype)], -1)) for labels in (y, nothing))
         return log_code, log_joint - log_code
 
     def _log_read_back(self, joint: TensorRingDistribution, count: int) -> Tensor:
