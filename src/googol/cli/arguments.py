@@ -12,6 +12,14 @@ from typing import Annotated, Any
 
 import tyro
 
+# What tyro and Python say, and what we say.
+REWORDED = {
+    r"^Error parsing (__tyro\S*|[^\s-]\S*): ": "",
+    r"^Error parsing ": "",
+    r"invalid literal for int\(\) with base 10: ": "expected an integer, got ",
+    r"could not convert string to float: ": "expected a number, got ",
+}
+
 # Fields that several commands have.
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 DataDir = Annotated[str | None, tyro.conf.arg(metavar="DIR")]
@@ -53,6 +61,8 @@ def _sentence(box: str) -> str:
     parts = re.split(r"\n─+\n", "\n".join(line for line in lines if line and line[0] not in "╭╰"))
     meant = {name for part in parts[1:] if part.startswith(("Perhaps", "Arguments similar")) for name in _options(part)}
     sentence = " ".join(parts[0].split()).rstrip(".")
+    for machine, people in REWORDED.items():
+        sentence = re.sub(machine, people, sentence)
     return f"{sentence}; did you mean {' or '.join(sorted(meant))}?" if meant else sentence
 
 

@@ -55,9 +55,8 @@ class Train(Generic[Choice]):
 
     def run(self) -> None:
         """Trains, and tells how it went."""
-        is_name = self.data in [entry.name for entry in available()]
         experiment = Experiment(
-            data=self.data if is_name else str(Path(self.data).expanduser().absolute()),
+            data=self._located_data(),
             model=self.model,  # type: ignore[arg-type]
             training=self.training,
             conditions=None if self.conditions is None else tuple(self.conditions.split(",")),
@@ -66,6 +65,12 @@ class Train(Generic[Choice]):
             data_dir=None if self.data_dir is None else str(Path(self.data_dir).expanduser().absolute()),
         )
         _tell(train(experiment, self.out), self.out)
+
+    def _located_data(self) -> str:
+        """The name, or the path such that it is found from every folder."""
+        path = Path(self.data).expanduser()
+        is_name = self.data in [entry.name for entry in available()]
+        return self.data if is_name or not path.exists() else str(path.absolute())
 
 
 @dataclass(frozen=True)

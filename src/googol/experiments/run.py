@@ -41,14 +41,18 @@ def train(experiment: Experiment, out: Path | str) -> TrainingResult:
         TrainingInterrupted: After SIGINT or SIGTERM; `resume` goes on.
     """
     out = Path(out)
+    if is_first_process():
+        _check_free(out)
     data = experiment.load("train")
     known = (~data.conditions.isnan()).any(0).tolist()
     if experiment.model.takes_conditions and not all(known):
         without = [condition.name for condition, some in zip(data.schema, known, strict=True) if not some]
-        raise ValueError(f"no training image has a known {', '.join(without)}: hide fewer labels, or leave it out")
+        raise ValueError(
+            f"no training image has a known {' or '.join(without)}: hide fewer labels, or name other conditions"
+        )
+    _check_devices(experiment)
     model = experiment.build(data.image_shape, data.schema)
     if is_first_process():
-        _check_free(out)
         with disk_space_errors(out):
             write_config(out / "config.yaml", experiment, data, shlex.join(["googol", *sys.argv[1:]]))
     return _fit(experiment, model, data, out, resume=False)
@@ -81,6 +85,20 @@ def resume(out: Path | str, *, data_dir: str | None = None) -> TrainingResult:
 def is_first_process() -> bool:
     """Whether this process is the one that writes, of those that train together."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def _check_devices(experiment: Experiment) -> None:
+    """Finds out before anything is written whether there are such devices."""
+    from lightning_fabric import Fabric
+
+    settings = experiment.training
+    try:
+        Fabric(accelerator=settings.accelerator, devices=settings.devices, precision=settings.precision)
+    except (RuntimeError, ValueError) as error:  # whatever is wrong, Fabric says it in one of these
+        raise ValueError(
+            f"cannot train on {settings.devices} device(s) of kind {settings.accelerator!r} "
+            f"with precision {settings.precision}: {error}"
+        ) from error
 
 
 def _check_free(out: Path) -> None:
