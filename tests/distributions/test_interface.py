@@ -80,6 +80,14 @@ def test_many_rows_of_evidence_are_conditioned_on_in_blocks(joint):
     torch.testing.assert_close(conditional.mean[::171], joint.condition(evidence[::171]).mean)
 
 
+@pytest.mark.parametrize("batch_shape", [(0,), (2, 0)])
+def test_gradients_of_an_empty_batch_are_zero(ring, batch_shape):
+    empty = torch.zeros(*batch_shape, 4)
+    for joint in (ring(), ring().condition(empty)):
+        joint.log_prob(empty).sum().backward()
+    assert all(not parameter.grad.any() for parameter in ring.parameters())
+
+
 # -- conventions of torch.distributions
 
 
