@@ -16,7 +16,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 install: $(INSTALLED)  ## a virtual environment .venv with everything
 
-demo: install  ## train on embedded digits and write demo/report.html (about two minutes)
+demo: install  ## train on embedded digits and write demo/report.html (about three minutes)
 	$(BIN)/googol demo --out demo
 
 lint: install  ## style and types

@@ -21,7 +21,7 @@ import googol
 # What each command does, and an example.
 COMMANDS = {
     "demo": (
-        "train on embedded digits and write a report, in about two minutes",
+        "train on embedded digits and write a report, in about three minutes",
         "googol demo",
     ),
     "train": (

@@ -14,7 +14,7 @@ from googol.experiments.demo import EPOCHS, demo
 
 DESCRIPTION = """\
 Train on embedded digits, half of their labels hidden; generate digits under any conditions, fill in the hidden
-labels, and write it all up on a page, in about two minutes.
+labels, and write it all up on a page, in about three minutes.
 
 Examples:
   googol demo

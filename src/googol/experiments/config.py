@@ -211,17 +211,17 @@ class JointVAE:
 
     takes_conditions: ClassVar[bool] = True
 
-    latents: int = 8
+    latents: int = 12
     """numbers in a code"""
-    label_weight: float = 10.0
+    label_weight: float = 50.0
     """weight of log p(y given z), which makes the codes tell the conditions"""
-    consistency_weight: float = 0.0
+    consistency_weight: float = 10.0
     """weight of reading back generated images as what they were generated for"""
-    warmup_epochs: int = 3
+    warmup_epochs: int = 2
     """epochs without conditions and with a standard normal prior, before the ring starts from the codes"""
     freeze_autoencoder: bool = False
     """train the ring alone after the warm-up ("pretrained VAE")"""
-    prior: JointPrior = TensorRing()
+    prior: JointPrior = TensorRing(rank=64, boundary="train")
     posterior: Posterior = Diagonal()
     likelihood: Likelihood = Bernoulli()
     network: Network = Conv()
