@@ -17,7 +17,8 @@ from googol.training import STANDARD_FIGURES, TrainingResult, TrainingSettings, 
 
 
 def train(model, out: Path, *, figures=None, config=None, **settings) -> TrainingResult:
-    defaults = {"accelerator": "cpu", "batch_size": 16, "learning_rate": 0.05, "warmup_steps": 0, "log_every": 4}
+    defaults = {"accelerator": "cpu", "batch_size": 16, "learning_rate": 0.05, "prior_learning_rate": None}
+    defaults |= {"warmup_steps": 0, "log_every": 4}
     chosen = TrainingSettings(**defaults | settings)
     return fit(model, tiny_data(100), tiny_data(30, seed=1), out, chosen, figures=figures, config=config)
 

@@ -69,7 +69,8 @@ class _LogSums(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, gradients = ctx.saved_tensors[: len(ctx.needed)], ctx.saved_tensors[len(ctx.needed) :]
-        factor = grad[0] / ctx.expected[0]
+        # The multiple of the expected weights that is nearest, zero if there are no rows.
+        factor = (grad @ ctx.expected) / (ctx.expected @ ctx.expected).clamp_min(torch.finfo(grad.dtype).tiny)
         if not torch.allclose(grad, factor * ctx.expected, rtol=1e-9, atol=0.0):
             _, gradients = _with_gradients(ctx.chain, ctx.emissions, inputs, ctx.needed, grad)
             factor = torch.ones_like(factor)
