@@ -118,6 +118,29 @@ def test_variables_that_disagree_about_the_block(n, rank, count, off, boundary):
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
+@pytest.mark.parametrize(("boundary", "off"), [("ring", 40.0), ("train", 100.0), ("train", 200.0)])
+def test_entries_that_lost_digits_but_did_not_vanish(off, boundary):
+    """Among many rows, some whose density is led by what was barely above zero before."""
+    torch.manual_seed(0)
+    ring = blocks(30, 4, 2, off, boundary)
+    with torch.no_grad():
+        ring.components[0]["loc"].copy_(torch.tensor([-1.0, 1.0]).expand(30, -1))
+        ring.components[0]["log_scale"].fill_(np.log(0.3))
+    check(ring, torch.randn(200, 30).sign() + 0.1 * torch.randn(200, 30))
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_bonds_that_cannot_be_reached_but_would_grow_fast(boundary):
+    """The derivatives by entries that are zero exceed all numbers of single precision."""
+    torch.manual_seed(0)
+    cores = torch.zeros(60, 5, 9, 9)
+    cores[:, :, 0, 0] = torch.rand(60, 5)
+    cores[1:-1, :, 1:, 1:] = torch.rand(58, 5, 8, 8)
+    cores[-1, :, :, 0] = torch.rand(5, 9)
+    ring = TensorRing([Normal(5)] * 60, 9, boundary, cores=list(cores))
+    check(ring, torch.randn(4, 60))
+
+
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("distance", [5, 20, 50])
 def test_gradients_far_from_every_component_point_home(distance, boundary):

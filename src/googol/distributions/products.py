@@ -47,7 +47,8 @@ class Scale:
         deep = self.fall > -0.5 * math.log(self.tiny)
         if bool(deep.any()):
             low = total < self.tiny**0.5
-            vanished = product[..., : self.rank, : self.rank].amin((-2, -1)) < self.tiny
+            # What is still low had lost digits, or all of itself, before.
+            vanished = product[..., : self.rank, : self.rank].amin((-2, -1)) < self.tiny**0.5
             self.lost |= low | (deep & vanished)
             self.fall = self.fall.masked_fill(deep, 0.0)
             total = total.masked_fill(low, 1.0)
@@ -66,8 +67,8 @@ def _weights(log_weights: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 
 def saturate(gradient: Tensor) -> Tensor:
-    """Infinities become the largest numbers there are."""
-    largest = torch.finfo(gradient.dtype).max
+    """Infinities become the largest numbers of which a thousand can be added."""
+    largest = torch.finfo(gradient.dtype).max / 1024
     return gradient.clamp(-largest, largest)
 
 
@@ -153,7 +154,7 @@ class MatrixProduct(torch.autograd.Function):
                 grad, spare = limited(spare), grad
             torch.bmm(core, grad_links.mT, out=grad_weight)
             torch.bmm(weight.mT, grad_links, out=grad_core)
-        return grad_weights.mT, grad_cores
+        return grad_weights.mT, limited(grad_cores)
 
 
 class VectorProduct(torch.autograd.Function):
@@ -216,4 +217,4 @@ class VectorProduct(torch.autograd.Function):
             before = limited(weighted @ cores[t].mT)  # (N, B, m); its product with the vector is the weight's share
             grad_weights[t] = torch.einsum("kbm,bm->bk", before, vectors[t])
             grad = limited(before.sum(0))
-        return grad_weights, grad_cores
+        return grad_weights, limited(grad_cores)
