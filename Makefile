@@ -30,8 +30,8 @@ test: lint  ## style, types and all tests
 test-slow: install  ## the long checks
 	$(BIN)/python -m pytest -m slow
 
-bench: install  ## what a training step costs beside a bare loop
-	$(BIN)/python -m benchmarks.training_step
+bench: install  ## speed and memory of the tensor ring beside the plain algorithm; writes results/bench
+	$(BIN)/python -m benchmarks.tensor_ring
 
 docs: install  ## the guide, in docs/_build/html
 	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html

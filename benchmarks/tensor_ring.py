@@ -1,0 +1,89 @@
+"""Speed and memory of the tensor ring beside the plain published algorithm, in one process and in turns.
+
+Run: ``python -m benchmarks.tensor_ring``; writes ``results/bench/tensor_ring.md`` and ``.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks.plain import PlainRing
+from benchmarks.timing import Job, in_turns, machine, matrix_product_rate, peak_memory, two_threads, write, write_json
+from googol.distributions import Categorical, Normal, TensorRing
+
+OUT = Path("results/bench")
+VARIABLES = 100
+Row = dict[str, float | str]
+
+
+def log_densities(components: int, rank: int, batch: int) -> Iterator[Row]:
+    """Forward, and forward with backward: times and memory."""
+    ring = TensorRing([Normal(components)] * VARIABLES, rank)
+    plain = PlainRing(ring)
+    v = torch.randn(batch, VARIABLES)
+    size = f"N {components}, rank {rank}, batch {batch}"
+
+    def forward(log_prob: str) -> None:
+        with torch.no_grad():
+            (ring() if log_prob == "ours" else plain).log_prob(v)
+
+    def backward(log_prob: str) -> None:
+        values = v.clone().requires_grad_()
+        (ring() if log_prob == "ours" else plain).log_prob(values).sum().backward()
+
+    product, operations = matrix_product_rate()
+    for what, job in (("forward", forward), ("forward + backward", backward)):
+        jobs: dict[str, Job] = {"ours": partial(job, "ours"), "plain": partial(job, "plain"), "product": product}
+        times = in_turns(jobs, seconds=8)
+        row: Row = {"what": f"{what}: {size}", "ours": times["ours"], "ratio": times["plain"] / times["ours"]}
+        if what == "forward":
+            own = 2.0 * VARIABLES * batch * (rank**3 + components * rank**2)
+            row["of the matrix rate"] = own / times["ours"] / (operations / times["product"])
+        else:
+            row["memory ratio"] = peak_memory(lambda: backward("plain")) / peak_memory(lambda: backward("ours"))
+        yield row
+
+
+def samples(rank: int, count: int, given: bool) -> Row:
+    """Drawing, with or without ten observed discrete variables."""
+    variables = [Normal(10)] * VARIABLES + [Categorical(2)] * 10 * given
+    ring = TensorRing(variables, rank)
+    plain = PlainRing(ring)
+    evidence = None
+    if given:
+        evidence = torch.full((count, len(variables)), torch.nan)
+        evidence[:, VARIABLES:] = torch.randint(2, (count, 10)).float()
+
+    def ours() -> None:
+        ring().sample((count,)) if evidence is None else ring().condition(evidence).sample()
+
+    times = in_turns({"ours": ours, "plain": lambda: plain.sample(count, evidence)}, seconds=8, at_least=1)
+    what = f"sampling {count}{', ten observed' if given else ''}: rank {rank}"
+    return {"what": what, "ours": times["ours"], "ratio": times["plain"] / times["ours"]}
+
+
+def main() -> None:
+    """Measures, prints, and writes the page."""
+    two_threads()
+    torch.manual_seed(0)
+    rows: list[Row] = []
+    for sizes in ((10, 10, 128), (10, 20, 128), (10, 40, 128), (10, 20, 1024), (20, 20, 1024)):
+        rows += log_densities(*sizes)
+    rows += [samples(20, 128, False), samples(20, 10_000, False), samples(20, 128, True)]
+    lines = ["| what | ours, ms | plain / ours | memory, plain / ours | of the matrix rate |", "| --- " * 5 + "|"]
+    for row in rows:
+        memory = f"{row['memory ratio']:.1f}" if "memory ratio" in row else ""
+        rate = f"{row['of the matrix rate']:.0%}" if "of the matrix rate" in row else ""
+        lines.append(f"| {row['what']} | {float(row['ours']) * 1e3:.1f} | {row['ratio']:.1f} | {memory} | {rate} |")
+    print("\n".join(lines))
+    head = "# The tensor ring beside the plain algorithm\n\n100 variables, float32, medians of runs in turns: "
+    write(OUT / "tensor_ring.md", f"{head}`make bench`.\n\n" + "\n".join(lines) + "\n")
+    write_json(OUT / "tensor_ring.json", {"machine": machine(), "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
