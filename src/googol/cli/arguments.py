@@ -58,12 +58,24 @@ def parse(command: Any, arguments: Sequence[str], *, prog: str, description: str
 def _sentence(box: str) -> str:
     """The text in the box that tyro draws, without its help: what is wrong, and what may have been meant."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip(" │") for line in box.splitlines()]
-    parts = re.split(r"\n─+\n", "\n".join(line for line in lines if line and line[0] not in "╭╰"))
-    meant = {name for part in parts[1:] if part.startswith(("Perhaps", "Arguments similar")) for name in _options(part)}
-    sentence = " ".join(parts[0].split()).rstrip(".")
+    lines = [line for line in lines if line]
+    # Where the terminal has no such characters, there is a title and a rule in place of the box's edge.
+    text = lines[1:-1] if lines[0].startswith("╭") else lines[2:]
+    wrong, meant, expected = [], set(), ""
+    for part in re.split(r"\n[─-]{3,}\n", "\n".join(text)):
+        if part.startswith(("Perhaps", "Arguments similar")):
+            meant |= set(_options(part))
+        elif part.startswith("Available subcommands: "):
+            expected = "; expected one of " + part.removeprefix("Available subcommands: ")
+        elif not part.startswith(("For full helptext", "Argument helptext")):
+            wrong.append(" ".join(part.split()).rstrip("."))
+    sentence = "; ".join(wrong)
     for machine, people in REWORDED.items():
         sentence = re.sub(machine, people, sentence)
-    return f"{sentence}; did you mean {' or '.join(sorted(meant))}?" if meant else sentence
+    if meant:
+        return f"{sentence}; did you mean {' or '.join(sorted(meant))}?"
+    # A misspelt option is not a subcommand that is missing.
+    return sentence if ": -" in sentence else sentence + expected
 
 
 def _options(text: str) -> list[str]:

@@ -1,0 +1,28 @@
+"""What the program says to arguments that it cannot read: one line, and the exit code 2."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("data lst", "Unrecognized options: lst; expected one of list, get; see googol data --help"),
+        ("train joint-vae --out x --epoch 3", "--epoch, 3; did you mean --epochs or --warmup-epochs?"),
+        ("train joint-vae --epoch 3", "--out RUN new folder for the run (required); Unrecognized options: --epoch 3"),
+        ("train joint-vae --out x --epochs three", "--epochs: expected an integer, got 'three'; see googol train"),
+    ],
+)
+def test_one_line_whatever_the_terminal(arguments: str, complaint: str, encoding: str) -> None:
+    """A terminal without box-drawing characters gets other boxes."""
+    command = [sys.executable, "-m", "googol", *arguments.split()]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("googol: error: ")
+    assert done.stderr.count("\n") == 1
+    assert complaint in done.stderr
