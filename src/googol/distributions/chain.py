@@ -229,8 +229,11 @@ class Chain:
         if start == end:
             return None
         # In double precision: it costs little, once a chain, and what is lost here would be lost for every row.
-        part = Chain.from_scaled(self.cores[start:end].double(), self.log_scale[start:end].double(), "ring")
-        matrix, log_scale = part.product(part.cores.new_zeros(end - start, 1, part.cores.shape[1]))
+        log_scale = self.log_scale[start:end].double()
+        peak = log_scale.amax(-1, keepdim=True)
+        links = torch.einsum("jk,jkab->jab", (log_scale - peak).exp().to(self.cores.dtype), self.cores[start:end])
+        part = Chain.from_scaled(links.double().unsqueeze(1), peak, "ring")
+        matrix, log_scale = part.product(part.cores.new_zeros(end - start, 1, 1))
         return Scaled(matrix.to(self.cores.dtype), log_scale)
 
     def _log_domain(self, log_weights: Tensor) -> Tensor:
@@ -255,6 +258,28 @@ def _logsumexp(x: Tensor, dim: int) -> Tensor:
     empty = total == 0
     log_total = torch.where(empty, 1.0, total).log() + peak.squeeze(dim)
     return log_total.masked_fill(empty, -math.inf)
+
+
+def suffix_products(links: Tensor) -> Tensor:
+    """``A_j … A_n`` for every j, scaled to a largest entry of one, in double precision; both ``(n, m, m)``."""
+    n, m, _ = links.shape
+    # Within stretches side by side, then from stretch to stretch: few steps, and each product is formed twice at most.
+    stretch = max(1, math.isqrt(n))
+    stretches = -(-n // stretch)
+    padded = torch.cat([links.double(), torch.eye(m).to(links.double()).expand(stretches * stretch - n, -1, -1)])
+    steps = padded.unflatten(0, (stretches, stretch)).unbind(1)
+    within = [steps[-1]]
+    for link in reversed(steps[:-1]):
+        within.append(_rescaled(link @ within[-1]))
+    following = [torch.eye(m).to(padded)]
+    for product in reversed(within[-1][1:].unbind(0)):
+        following.append(_rescaled(product @ following[-1]))
+    products = torch.stack(within[::-1], 1) @ torch.stack(following[::-1]).unsqueeze(1)
+    return _rescaled(products.flatten(0, 1)[:n])
+
+
+def _rescaled(product: Tensor) -> Tensor:
+    return product / product.amax((-2, -1), keepdim=True).clamp_min(torch.finfo(product.dtype).tiny)
 
 
 def _segments(n: int, rows: int, m: int) -> int:

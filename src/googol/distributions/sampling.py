@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from googol.distributions.chain import Chain, full_precision
+from googol.distributions.chain import Chain, full_precision, suffix_products
 from googol.distributions.variables import Emissions
 
 # Messages kept at a time, in numbers: larger requests are drawn in parts.
@@ -42,71 +42,130 @@ def sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int) -> Tens
 
 def draw(weights: Tensor) -> Tensor:
     """Indices drawn in proportion to non-negative weights, ``(…, k)`` to ``(…,)``; never one of weight zero."""
-    cumulated = weights.cumsum(-1)
-    total = cumulated[..., -1:]
-    threshold = torch.rand(total.shape, dtype=total.dtype, device=total.device) * total
-    threshold = torch.minimum(threshold, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(cumulated, threshold, right=True).squeeze(-1).clamp_max_(weights.shape[-1] - 1)
+    return _at(weights.cumsum(-1), torch.rand_like(weights[..., :1]))
+
+
+def _at(cumulated: Tensor, uniform: Tensor) -> Tensor:
+    """The index of the interval between cumulated weights ``(…, k)`` where a number of [0, 1), ``(…, 1)``, falls.
+
+    The largest such number of a computer, times the sum of the weights, is rounded to below the sum.
+    """
+    index = torch.searchsorted(cumulated, uniform * cumulated[..., -1:], right=True)
+    return index.squeeze(-1).clamp_max_(cumulated.shape[-1] - 1)
 
 
 @full_precision
 def sample_indices(chain: Chain, log_weights: Tensor, observed: Tensor, count: int) -> Tensor:
-    """Draws component indices given the weights of evidence.
+    """Draws the component indices of the variables that a row leaves open, given the weights of its evidence.
 
     Args:
         log_weights: Shape ``(n, R, N)``, zero where nothing is observed.
         observed: Shape ``(n,)``: which variables are observed in any row.
 
     Returns:
-        Shape ``(n, R, count)``.
+        Shape ``(n, R, count)``; what it says of an observed variable means nothing.
     """
-    n, batch, _ = log_weights.shape
-    m = chain.rank
+    batch = log_weights.shape[1]
+    m, dtype = chain.rank, chain.cores.dtype
     columns = observed.nonzero().flatten().tolist()
     # Links of variables that no row observes are the same for all rows.
-    shared = chain.links(torch.zeros_like(log_weights[:, :1]))  # (n, 1, m, m)
-    own = dict(zip(columns, chain.select(columns).links(log_weights[columns]), strict=True)) if columns else {}
-    links = [own.get(j, shared[j]) for j in range(n)]  # each (R or 1, m, m)
+    links = list(chain.links(torch.zeros_like(log_weights[:, :1])))  # each (1, m, m)
+    if columns:
+        for j, link in zip(columns, chain.select(columns).links(log_weights[columns]), strict=True):
+            links[j] = link  # (R, m, m)
 
-    if chain.boundary == "ring":
+    # What follows a bond depends on the row and, in a ring, on the first bond: there is one message for each of its
+    # values if many samples share them, else one for each sample, whose first bond is drawn beforehand.
+    bond = None
+    if chain.boundary == "train":
+        last = torch.ones(batch, 1, m, dtype=dtype, device=log_weights.device)
+    elif count >= m:
+        last = torch.eye(m, dtype=dtype, device=log_weights.device).expand(batch, -1, -1)
+    else:
         around = chain.absorb(columns) if columns else chain
         weights = log_weights[columns] if columns else torch.zeros_like(log_weights[:, :1])
         diagonal = around.product(weights).matrix.diagonal(dim1=1, dim2=2)
         bond = draw(diagonal.expand(batch, -1).unsqueeze(1).expand(-1, count, -1).contiguous())
-        message = torch.nn.functional.one_hot(bond, m).to(shared.dtype)
-    else:
-        bond = None
-        message = shared.new_ones(batch, 1, m)
-
-    messages = [message]  # messages[j]: what follows bond j, from the last to the first
-    for j in reversed(range(n)):
-        link = links[j]
-        message = message @ link[0].mT if len(link) == 1 else torch.bmm(message, link.mT)
-        message = message / message.amax(-1, keepdim=True).clamp_min(torch.finfo(message.dtype).tiny)
-        messages.append(message)
-    messages.reverse()
+        last = torch.nn.functional.one_hot(bond, m).to(dtype)
+    messages, log_scale = _messages(chain, links, last)
     if bond is None:
-        bond = draw(messages[0].expand(-1, count, -1).contiguous())
-
-    bonds = torch.empty(n + 1, batch, count, dtype=torch.int64, device=shared.device)
-    bonds[0] = bond
-    row = torch.arange(batch, device=shared.device).unsqueeze(1)
-    for j in range(n):
-        onward = links[j][0][bond] if len(links[j]) == 1 else links[j][row, bond]  # (R, count, m)
-        bond = draw(onward * messages[j + 1])
-        bonds[j + 1] = bond
-    return _indices_between(chain, log_weights, bonds)
+        first = messages[0].squeeze(1) if chain.boundary == "train" else messages[0].diagonal(dim1=1, dim2=2)
+        first = first * (log_scale - log_scale.amax(-1, keepdim=True)).exp().to(dtype)
+        bond = draw(first.unsqueeze(1).expand(-1, count, -1).contiguous())
+    return _indices_between(chain, _bonds(links, messages, bond))
 
 
-def _indices_between(chain: Chain, log_weights: Tensor, bonds: Tensor) -> Tensor:
-    """Every index in proportion to its weight times the entry of its core between the two bonds, all at once."""
-    n = len(chain)
-    x = log_weights + chain.log_scale.unsqueeze(1).to(log_weights.dtype)
-    weights = (x - x.amax(-1, keepdim=True)).exp().to(chain.cores.dtype)  # (n, R, N)
-    by_bonds = chain.cores.flatten(-2).mT.contiguous()  # (n, m * m, N)
-    pair = bonds[:-1] * chain.rank + bonds[1:]
-    position = torch.arange(n, device=bonds.device).view(n, 1, 1)
-    return draw(by_bonds[position, pair] * weights.unsqueeze(2))
+def _messages(chain: Chain, links: list[Tensor], last: Tensor) -> tuple[list[Tensor], Tensor]:
+    """What follows each bond, for several endings in every row.
+
+    Args:
+        links: Shape ``(R, m, m)`` each, or ``(1, m, m)`` if it is the same for all rows.
+        last: What follows the last bond, ``(R, K, m)``.
+
+    Returns:
+        Messages of the ``n + 1`` bonds, ``(R, K, m)`` each with a largest entry of one, and the log-scales
+        ``(R, K)`` taken out of the first, up to a constant of every row.
+    """
+    message, log_scale = last, last.new_zeros(last.shape[:-1], dtype=torch.float64)
+    messages, end = [last], len(links)
+    for j in [j for j in reversed(range(len(links))) if len(links[j]) > 1] + [-1]:
+        if j + 1 < end:  # The links between two observed ones are multiplied once for all.
+            products = suffix_products(torch.cat(links[j + 1 : end]))
+            following = (message.flatten(0, 1).double() @ products.mT).unflatten(1, last.shape[:2])
+            peak = _peak(following)
+            following = (following / peak).to(last.dtype)
+            messages += following.flip(0).unbind(0)
+            message, log_scale = following[0], log_scale + peak[0].squeeze(-1).log()
+        if j >= 0:
+            message = message @ links[j].mT
+            peak = _peak(message)
+            message, log_scale = message / peak, log_scale + peak.squeeze(-1).double().log()
+            messages.append(message)
+        end = j
+    return messages[::-1], log_scale
+
+
+def _peak(messages: Tensor) -> Tensor:
+    return messages.amax(-1, keepdim=True).clamp_min(torch.finfo(messages.dtype).tiny)
+
+
+def _bonds(links: list[Tensor], messages: list[Tensor], bond: Tensor) -> Tensor:
+    """All bonds of samples, ``(n + 1, R, S)``, given their first ``(R, S)``."""
+    rows, endings, m = messages[0].shape
+    count = bond.shape[1]
+    row = torch.arange(rows, device=bond.device).repeat_interleave(count)
+    bond = bond.flatten()
+    ending = row * endings + (bond if endings == m else torch.arange(rows * count, device=bond.device) % endings)
+    # All distributions that can occur are tabulated where there are fewer of them than samples.
+    tabulate = endings * m <= count
+    following = messages if tabulate else torch.stack(messages).flatten(1, 2)[:, ending].unbind(0)  # (R * S, m) each
+    uniforms = torch.rand(len(links), rows * count, 1, dtype=messages[0].dtype, device=bond.device).unbind(0)
+    bonds = [bond]
+    for link, message, uniform in zip(links, following[1:], uniforms, strict=True):
+        if tabulate:
+            table = (link.unsqueeze(1) * message.unsqueeze(2)).cumsum(-1)  # (R, K, m, m)
+            cumulated = table.view(-1, m).index_select(0, ending * m + bond)
+        else:
+            onward = link.view(-1, m).index_select(0, bond if len(link) == 1 else row * m + bond)
+            cumulated = (onward * message).cumsum(-1)
+        bond = _at(cumulated, uniform)
+        bonds.append(bond)
+    return torch.stack(bonds).view(-1, rows, count)
+
+
+def _indices_between(chain: Chain, bonds: Tensor) -> Tensor:
+    """Every index in proportion to the entry of its core between the two bonds, all at once: ``(n, R, S)``."""
+    n, m = len(chain), chain.rank
+    weights = (chain.log_scale - chain.log_scale.amax(-1, keepdim=True)).exp()
+    cores = (chain.cores * weights[..., None, None]).flatten(-2)  # (n, N, m * m)
+    pair = (bonds[:-1] * m + bonds[1:]).flatten(1)  # (n, R * S)
+    if pair.shape[1] < m * m:
+        cumulated = cores.gather(2, pair.unsqueeze(1).expand(-1, cores.shape[1], -1)).cumsum(1).mT.contiguous()
+    else:  # All distributions that can occur are tabulated where there are fewer of them than samples.
+        table = cores.cumsum(1).mT.reshape(n * m * m, -1)
+        position = torch.arange(n, device=pair.device).unsqueeze(1)
+        cumulated = table.index_select(0, (position * m * m + pair).flatten()).unflatten(0, pair.shape)
+    return _at(cumulated, torch.rand_like(cumulated[..., :1])).view_as(bonds[1:])
 
 
 @full_precision
