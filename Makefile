@@ -30,8 +30,9 @@ test: lint  ## style, types and all tests
 test-slow: install  ## the long checks
 	$(BIN)/python -m pytest -m slow
 
-bench: install  ## speed and memory of the tensor ring beside the plain algorithm; writes results/bench
+bench: install  ## speed and memory of the tensor ring beside the plain algorithm, and in training; writes results/bench
 	$(BIN)/python -m benchmarks.tensor_ring
+	$(BIN)/python -m benchmarks.prior_cost
 
 docs: install  ## the guide, in docs/_build/html
 	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html

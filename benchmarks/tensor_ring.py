@@ -12,7 +12,17 @@ from pathlib import Path
 import torch
 
 from benchmarks.plain import PlainRing
-from benchmarks.timing import Job, in_turns, machine, matrix_product_rate, peak_memory, two_threads, write, write_json
+from benchmarks.timing import (
+    Job,
+    in_turns,
+    machine,
+    markdown_table,
+    matrix_product_rate,
+    peak_memory,
+    two_threads,
+    write,
+    write_json,
+)
 from googol.distributions import Categorical, Normal, TensorRing
 
 OUT = Path("results/bench")
@@ -66,6 +76,26 @@ def samples(rank: int, count: int, given: bool) -> Row:
     return {"what": what, "ours": times["ours"], "ratio": times["plain"] / times["ours"]}
 
 
+def lengths(rank: int, batch: int) -> list[list[str]]:
+    """Times of chains of up to 1,000 variables, which grow as their number if the ones per variable stay the same."""
+    chains = (50, 100, 200, 500, 1000)
+
+    def job(variables: int, grad: bool) -> Job:
+        ring, v = TensorRing([Normal(10)] * variables, rank), torch.randn(batch, variables)
+
+        def run() -> None:
+            values = v.clone().requires_grad_(grad)
+            with torch.set_grad_enabled(grad):
+                log_prob = ring().log_prob(values).sum()
+            if grad:
+                log_prob.backward()
+
+        return run
+
+    columns = [in_turns({str(n): job(n, grad) for n in chains}, seconds=20) for grad in (False, True)]
+    return [[str(n), *(f"{1e6 * times[str(n)] / n:.0f}" for times in columns)] for n in chains]
+
+
 def main() -> None:
     """Measures, prints, and writes the page."""
     two_threads()
@@ -74,15 +104,22 @@ def main() -> None:
     for sizes in ((10, 10, 128), (10, 20, 128), (10, 40, 128), (10, 20, 1024), (20, 20, 1024)):
         rows += log_densities(*sizes)
     rows += [samples(20, 128, False), samples(20, 10_000, False), samples(20, 128, True)]
-    lines = ["| what | ours, ms | plain / ours | memory, plain / ours | of the matrix rate |", "| --- " * 5 + "|"]
+    table = []
     for row in rows:
         memory = f"{row['memory ratio']:.1f}" if "memory ratio" in row else ""
         rate = f"{row['of the matrix rate']:.0%}" if "of the matrix rate" in row else ""
-        lines.append(f"| {row['what']} | {float(row['ours']) * 1e3:.1f} | {row['ratio']:.1f} | {memory} | {rate} |")
-    print("\n".join(lines))
-    head = "# The tensor ring beside the plain algorithm\n\n100 variables, float32, medians of runs in turns: "
-    write(OUT / "tensor_ring.md", f"{head}`make bench`.\n\n" + "\n".join(lines) + "\n")
-    write_json(OUT / "tensor_ring.json", {"machine": machine(), "rows": rows})
+        table.append([str(row["what"]), f"{float(row['ours']) * 1e3:.1f}", f"{row['ratio']:.1f}", memory, rate])
+    ratios = markdown_table(["what", "ours, ms", "plain / ours", "memory, plain / ours", "of the matrix rate"], table)
+    linear = lengths(20, 128)
+    per_variable = markdown_table(["variables", "forward, µs a variable", "forward + backward, µs a variable"], linear)
+    page = (
+        "# The tensor ring beside the plain algorithm\n\n"
+        f"`make bench`: 100 variables, float32, medians of runs in turns, two threads.\n\n{ratios}\n\n"
+        f"The cost is linear in the number of variables (N 10, rank 20, batch 128):\n\n{per_variable}\n"
+    )
+    print(page)
+    write(OUT / "tensor_ring.md", page)
+    write_json(OUT / "tensor_ring.json", {"machine": machine(), "rows": rows, "lengths": linear})
 
 
 if __name__ == "__main__":

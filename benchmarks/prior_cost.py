@@ -1,0 +1,76 @@
+"""What the tensor ring adds to a training step: a joint VAE beside the same VAE with a standard normal prior.
+
+    python -m benchmarks.prior_cost
+
+Both have the convolutional networks of the defaults for 28 × 28 images, 32 latents and batches of 128 images; the
+joint VAE has a ring of rank 20 with 10 components a latent and one label of 10 values. Steps are taken in turns.
+Writes ``results/bench/prior_cost.md``.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.tensor_ring import OUT
+from benchmarks.timing import Job, in_turns, markdown_table, two_threads, write
+from googol.distributions import Categorical, Normal, TensorRing
+from googol.likelihoods import Bernoulli
+from googol.models import VAE, JointVAE
+from googol.networks import ConvDecoder, ConvEncoder
+from googol.posteriors import DiagonalNormal
+from googol.priors import StandardNormal
+
+BATCH, LATENTS, COMPONENTS, RANK = 128, 32, 10, 20
+SHAPE = (1, 28, 28)
+
+
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+    """One step of training."""
+    optimizer.zero_grad()
+    model.loss(x, y)["loss"].backward()  # type: ignore[operator]
+    optimizer.step()
+
+
+def job(model: nn.Module, x: Tensor, y: Tensor) -> Job:
+    """The step of one model."""
+    return partial(step, model, torch.optim.Adam(model.parameters(), fused=True), x, y)
+
+
+def main() -> None:
+    """Measures, prints, and writes the page."""
+    two_threads()
+    torch.manual_seed(0)
+    x, y = torch.rand(BATCH, *SHAPE), torch.randint(10, (BATCH, 1)).float()
+    y[torch.rand(BATCH) < 0.5] = torch.nan
+
+    def parts(width: int) -> tuple[nn.Module, nn.Module]:
+        encoder = ConvEncoder(SHAPE, 2 * LATENTS, width=width)
+        return DiagonalNormal(encoder, LATENTS), Bernoulli(ConvDecoder(LATENTS, SHAPE, width=width))
+
+    def joint(boundary: str, width: int, **weights: float) -> JointVAE:
+        variables = [Normal(COMPONENTS)] * LATENTS + [Categorical(10)]
+        return JointVAE(TensorRing(variables, RANK, boundary), *parts(width), **weights)  # type: ignore[arg-type]
+
+    rows = []
+    for width in (32, 64):
+        models = {
+            "standard normal": VAE(StandardNormal(LATENTS), *parts(width)),
+            "ring": joint("ring", width),
+            "train": joint("train", width),
+            "train, label weight": joint("train", width, label_weight=50.0),
+            "train, label and consistency weight": joint("train", width, label_weight=50.0, consistency_weight=10.0),
+        }
+        times = in_turns({name: job(model, x, y) for name, model in models.items()}, seconds=20, at_most=100)
+        base = times["standard normal"]
+        rows += [[str(width), name, f"{1e3 * t:.1f}", f"{t / base:.2f}"] for name, t in times.items()]
+    table = markdown_table(["width of the networks", "prior", "ms a step", "ratio"], rows)
+    print(table)
+    head = "# What the prior adds to a training step\n\n`python -m benchmarks.prior_cost`: batch 128, 32 latents, "
+    write(OUT / "prior_cost.md", f"{head}10 components, rank 20; medians of steps in turns, two threads.\n\n{table}\n")
+
+
+if __name__ == "__main__":
+    main()
