@@ -154,6 +154,7 @@ REFUSED = [
     (lambda: TensorRing(ONE, 2.5), TypeError, "rank must be an int, got 2.5"),
     (lambda: TensorRing(ONE, True), TypeError, "rank must be an int, got True"),
     (lambda: TensorRing(ONE, 2, "circle"), ValueError, "boundary must be 'ring' or 'train', got 'circle'"),
+    (lambda: TensorRing(ONE * 3, 2, order=[0, 2, 2]), ValueError, r"order must hold each of the positions 0 … 2 once"),
     (lambda: TensorRing(ONE, 2, cores=[]), ValueError, "cores must hold one tensor a variable, 1, got 0"),
     (
         lambda: TensorRing(ONE, 2, cores=[torch.ones(2, 2, 3)]),
@@ -204,3 +205,44 @@ def test_a_refused_start_changes_nothing():
     with pytest.raises(ValueError, match="must be one of"):
         ring.fit_initial(torch.full((5, 2), 3.0))
     assert all(torch.equal(value, before[name]) for name, value in ring.state_dict().items())
+
+
+@pytest.mark.parametrize("boundary", ["ring", "train"])
+def test_an_order_along_the_chain_is_that_of_a_chain_of_permuted_variables(boundary):
+    torch.manual_seed(0)
+    variables = [Normal(3), Categorical(2), Normal(4), Categorical(3), Normal(3)]
+    order = [3, 0, 4, 1, 2]
+    ours = TensorRing(variables, 3, boundary, order=order, dtype=torch.float64)
+    permuted = TensorRing([variables[j] for j in order], 3, boundary, dtype=torch.float64)
+    permuted._set_cores([ours.cores[j] for j in order])
+    v = torch.tensor([[0.3, 1.0, -1.0, 2.0, NAN], [NAN, 0.0, 2.0, NAN, 0.1]], dtype=torch.float64)
+    a, b = ours(), permuted()
+    torch.testing.assert_close(a.log_prob(v), b.log_prob(v[:, order]))
+    torch.testing.assert_close(a.component_probs(v)[:, order], b.component_probs(v[:, order]))
+    torch.testing.assert_close(a.mean[order], b.mean)
+    torch.testing.assert_close(a.condition(v).variance[:, order], b.condition(v[:, order]).variance)
+    torch.testing.assert_close(a.condition(v).mode[:, order], b.condition(v[:, order]).mode)
+    kept = a.marginal([0, 1, 3])
+    others_open = v.index_fill(1, torch.tensor([2, 4]), NAN)
+    torch.testing.assert_close(kept.log_prob(v[:, [0, 1, 3]]), b.log_prob(others_open[:, order]))
+    of_marginal = a.condition(v).marginal([1, 4])
+    assert of_marginal.event_shape == (2,)
+    torch.testing.assert_close(of_marginal.mean, a.condition(v).mean[:, [1, 4]])
+    sample = a.condition(v).sample((7,))
+    assert torch.equal(sample[:, ~v.isnan()], v[~v.isnan()].expand(7, -1))
+    assert bool((sample[..., 1] < 2).all())
+    with pytest.raises(ValueError, match="in their own order" if boundary == "ring" else "this is a train"):
+        a.roll(1)
+
+
+def test_fit_initial_of_a_ring_with_an_order():
+    torch.manual_seed(0)
+    codes = torch.randn(500, 4)
+    samples = torch.cat([codes, (codes[:, 1:2] > 0).float()], 1)
+    for order in (None, [0, 4, 1, 2, 3]):
+        ring = TensorRing([Normal(5)] * 4 + [Categorical(2)], 6, "train", order=order)
+        ring.fit_initial(samples)
+        samples_without = samples.clone()
+        samples_without[:, -1] = NAN
+        found = ring().component_probs(samples_without)[:, -1, :2].argmax(-1)
+        assert (found == samples[:, -1]).float().mean() > 0.8

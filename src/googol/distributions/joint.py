@@ -149,8 +149,10 @@ class TensorRingDistribution(Distribution):
             return evidence.reshape(-1, len(self.chain)), None, evidence.shape[:-1]
         shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
         value = value.expand(*shape, -1)
-        if self._evidence is None:
-            return value.reshape(-1, len(self.chain)), None, shape
+        if self._evidence is None:  # Then no variable of the chain is hidden.
+            order = sorted(range(len(self._visible)), key=self._visible.__getitem__)
+            along = value if order == self._visible else value[..., order]
+            return along.reshape(-1, len(self.chain)), None, shape
         full = self._empty(shape).to(value.dtype)
         full[..., self._visible] = value
         evidence = self._evidence
@@ -274,7 +276,7 @@ class TensorRingDistribution(Distribution):
         if self.chain.boundary != "ring":
             raise ValueError("only a ring can be shifted cyclically, this is a train")
         if self._visible != list(range(n)):
-            raise ValueError("a marginal of a conditional distribution cannot be shifted")
+            raise ValueError("only a ring of all its variables in their own order can be shifted")
         order = [(j - shift) % n for j in range(n)]
         evidence = None if self._evidence is None else self._evidence[..., order]
         return self._with(chain=self.chain.select(order), emissions=self.emissions.select(order), evidence=evidence)

@@ -34,12 +34,15 @@ class TensorRing(nn.Module):
         rank: The size m of the bonds between neighbours, at least 1.
         boundary: ``"ring"`` or ``"train"``.
         cores: Non-negative cores to start from, a list of tensors of shape ``(N_j, m, m)``; by default random.
+        order: The positions of the variables along the chain, from its first link to its last; by default as they
+            are given. Those that depend on each other most should be neighbours, since all that a link knows of
+            others passes through the m values of its bonds. Values keep the order of ``variables``.
         device: Where the parameters are made.
         dtype: Their type.
 
     Raises:
-        ValueError: There is no variable, the rank is below 1, the boundary is unknown, or a core has another shape
-            or a negative or infinite entry, or is zero.
+        ValueError: There is no variable, the rank is below 1, the boundary is unknown, the order is not one of all
+            variables, or a core has another shape or a negative or infinite entry, or is zero.
 
     References:
         Kuznetsov et al., A Prior of a Googol Gaussians (2019), equation 6;
@@ -63,6 +66,7 @@ class TensorRing(nn.Module):
         boundary: Boundary = "ring",
         *,
         cores: Sequence[Tensor] | None = None,
+        order: Sequence[int] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -81,7 +85,10 @@ class TensorRing(nn.Module):
             raise ValueError(f"rank must be at least 1, got {rank}")
         if boundary not in ("ring", "train"):
             raise ValueError(f"boundary must be 'ring' or 'train', got {boundary!r}")
-        self.rank, self.boundary = rank, boundary
+        n = len(self.variables)
+        self.rank, self.boundary, self.order = rank, boundary, list(range(n) if order is None else order)
+        if sorted(self.order) != list(range(n)):
+            raise ValueError(f"order must hold each of the positions 0 … {n - 1} once, got {self.order}")
         # Variables of the same family and size share stacked parameters.
         kinds: dict[tuple[type, int], list[int]] = {}
         for j, variable in enumerate(self.variables):
@@ -114,11 +121,14 @@ class TensorRing(nn.Module):
             else core
             for core in self.log_cores
         ]
-        order = [j for positions in self._positions for j in positions]
+        grouped = [j for positions in self._positions for j in positions]
         log_cores = padded[0] if len(padded) == 1 else torch.cat(padded)
-        if order != sorted(order):
-            log_cores = log_cores[torch.tensor(order, device=log_cores.device).argsort()]
-        return TensorRingDistribution(Chain(log_cores, self.boundary), emissions)
+        if grouped != self.order:
+            log_cores = log_cores[[grouped.index(j) for j in self.order]]
+        visible = None
+        if self.order != sorted(self.order):
+            emissions, visible = emissions.select(self.order), [self.order.index(j) for j in range(len(self))]
+        return TensorRingDistribution(Chain(log_cores, self.boundary), emissions, visible=visible)
 
     def _emissions(self) -> Emissions:
         groups = [(p, dict(c.named_parameters())) for p, c in zip(self._positions, self.components, strict=True)]
@@ -185,5 +195,7 @@ class TensorRing(nn.Module):
         with torch.autocast(like.device.type, enabled=False):
             # Some thousand rows tell the classes apart as well as all of them.
             chosen = samples[torch.randperm(len(samples), device=like.device)[:_ROWS_FOR_CLASSES]]
-            log_weights = self._emissions().log_prob(chosen)
-            self._set_cores(latent_class_cores(log_weights, self.rank, self.variables))
+            along = [self.variables[j] for j in self.order]
+            log_weights = self._emissions().log_prob(chosen)[self.order]
+            cores = dict(zip(self.order, latent_class_cores(log_weights, self.rank, along), strict=True))
+            self._set_cores([cores[j] for j in range(len(self))])

@@ -109,13 +109,20 @@ class TensorRing:
         _require(1, rank=self.rank, components=self.components)
 
     def build(self, latents: int, schema: Sequence[Condition] = ()) -> distributions.TensorRing:
-        """The prior p(z), or, where there are conditions, the joint p(z, y)."""
+        """The prior p(z), or, where there are conditions, the joint p(z, y).
+
+        The conditions lie among the codes, at equal distances, since a bond of rank m tells m states apart, and the
+        combinations of several conditions soon are more than that.
+        """
         from googol.distributions import Categorical, Normal
         from googol.distributions import TensorRing as Ring
 
         sizes = [None] * latents + [condition.values and len(condition.values) for condition in schema]
         variables = [Categorical(size) if size else Normal(self.components) for size in sizes]
-        return Ring(variables, self.rank, self.boundary)
+        positions = [(code + 0.5) / latents for code in range(latents)]
+        positions += [(condition + 0.5) / len(schema) for condition in range(len(schema))]
+        order = sorted(range(len(variables)), key=positions.__getitem__)
+        return Ring(variables, self.rank, self.boundary, order=order)
 
 
 Prior = StandardNormal | TensorRing

@@ -63,8 +63,7 @@ def impute(run: Run, data: Dataset, *, batch_size: int = 500, seed: int = 0) -> 
 
 def _most_probable(run: Run, probabilities: list[Tensor]) -> tuple[Tensor, Tensor]:
     """The most probable category, or the mean of a number, and the probability of the category."""
-    prior = run.model.prior()
-    means, _ = prior.emissions.moments()
+    joint = run.model.prior()
     values, chances = [], []
     for column, (condition, each) in enumerate(zip(run.conditions, probabilities, strict=True)):
         if condition.is_categorical:
@@ -72,6 +71,7 @@ def _most_probable(run: Run, probabilities: list[Tensor]) -> tuple[Tensor, Tenso
             values.append(value.to(each.dtype))
             chances.append(chance)
         else:
-            values.append(each @ means[run.model.latents + column, : each.shape[-1]].to(each.dtype))
+            means, _ = joint.marginal([run.model.latents + column]).emissions.moments()
+            values.append(each @ means[0].to(each.dtype))
             chances.append(torch.full_like(values[-1], math.nan))
     return torch.stack(values, -1), torch.stack(chances, -1)
