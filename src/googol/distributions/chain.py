@@ -311,8 +311,8 @@ def _block_product(log_weights: Tensor, chain: Chain, boundary: Boundary, keep: 
         cores = torch.cat([cores, identity.expand(padding, -1, -1, -1)])
         log_weights = torch.cat([log_weights, log_weights.new_zeros(padding, rows, components)])
     parts, log_scale, fall = MatrixProduct.apply(
-        log_weights.reshape(segments, length, rows, components),
-        cores.reshape(segments, length, components, m * m),
+        log_weights.view(segments, length, rows, components).transpose(0, 1).contiguous(),
+        cores.view(segments, length, components, m * m).transpose(0, 1).contiguous(),
         rank,
         keep,
     )

@@ -20,6 +20,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
+# The links that are formed by one call, and after which the running product is rescaled.
+_AT_ONCE = 4
+
+
 def _as_it_is(gradient: Tensor) -> Tensor:
     return gradient
 
@@ -83,8 +87,8 @@ class MatrixProduct(torch.autograd.Function):
     link, and the ``(B, N, m, m)`` tensor of the plain formula never exists.
 
     Args (of ``apply``):
-        log_weights: Shape ``(S, T, B, N)``.
-        cores: Shape ``(S, T, N, m * m)``.
+        log_weights: Shape ``(T, S, B, N)``.
+        cores: Shape ``(T, S, N, m * m)``.
         rank: The size of the matrices without the zeros that fill them up.
         keep: Whether a gradient will be asked for.
 
@@ -95,22 +99,23 @@ class MatrixProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, log_weights: Tensor, cores: Tensor, rank: int, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
-        segments, length, batch, _ = log_weights.shape
+        length, segments, batch, components = log_weights.shape
         m = math.isqrt(cores.shape[-1])
         weights, shift = _weights(log_weights, cores.dtype)
-        scale = Scale(shift.sum((1, 3)), cores.new_zeros(segments, batch), rank)
+        scale = Scale(shift.sum((0, 3)), cores.new_zeros(segments, batch), rank)
         running = cores.new_empty(length if keep else 2, segments * batch, m, m)
-        links = cores.new_empty(segments, batch, m * m)
-        matrices, products = links.view(-1, m, m), running.unbind(0)
-        link_weights, link_cores = weights.unbind(1), cores.unbind(1)
-        product = products[0]
-        torch.bmm(link_weights[0], link_cores[0], out=product.view_as(links))
-        for t in range(1, length):
-            torch.bmm(link_weights[t], link_cores[t], out=links)
-            previous, product = product, products[t if keep else t % 2]
-            torch.bmm(previous, matrices, out=product)
-            if t % 2 == 1 and t + 1 < length:
-                link_weights[t + 1].div_(scale.take(product.view(segments, batch, m, m)).unsqueeze(-1))
+        links = cores.new_empty(_AT_ONCE * segments, batch, m * m)
+        product = running[0]
+        for start in range(0, length, _AT_ONCE):
+            stop = min(start + _AT_ONCE, length)
+            matrices = MatrixProduct._links(weights[start:stop], cores[start:stop], links)
+            for t, matrix in enumerate(matrices.view(-1, segments * batch, m, m).unbind(0), start):
+                if t == 0:
+                    product = running[0].copy_(matrix)
+                else:
+                    product = torch.bmm(product, matrix, out=running[t if keep else t % 2])
+            if stop < length:
+                weights[stop].div_(scale.take(product.view(segments, batch, m, m)).unsqueeze(-1))
         product = product.view(segments, batch, m, m)
         inverse = scale.take(product).reciprocal()[..., None, None]
         if keep:
@@ -119,6 +124,11 @@ class MatrixProduct(torch.autograd.Function):
         log_scale = scale.total()
         ctx.mark_non_differentiable(log_scale, scale.fall)
         return product * inverse, log_scale, scale.fall
+
+    @staticmethod
+    def _links(weights: Tensor, cores: Tensor, out: Tensor) -> Tensor:
+        """The matrices ``A_t`` of some links, ``(links * S, B, m * m)``."""
+        return torch.bmm(weights.flatten(0, 1), cores.flatten(0, 1), out=out[: weights.shape[0] * weights.shape[1]])
 
     @staticmethod
     @once_differentiable
@@ -134,26 +144,28 @@ class MatrixProduct(torch.autograd.Function):
     def _gradients(
         weights: Tensor, cores: Tensor, running: Tensor, grad: Tensor, limited: Callable[[Tensor], Tensor] = _as_it_is
     ) -> tuple[Tensor, Tensor]:
-        segments, length, batch, components = weights.shape
+        length, segments, batch, components = weights.shape
         m = running.shape[-1]
         # The gradient by the weights is faster to form with the rows last.
-        grad_weights = weights.new_empty(segments, length, components, batch)
+        grad_weights = weights.new_empty(length, segments, components, batch)
         grad_cores = torch.empty_like(cores)
-        links, grad_links = weights.new_empty(2, segments, batch, m * m).unbind(0)
-        matrices, grad_matrices = links.view(-1, m, m), grad_links.view(-1, m, m)
+        links, grad_links = weights.new_empty(2, _AT_ONCE * segments, batch, m * m).unbind(0)
         grad = limited(grad).view(-1, m, m)
         spare = torch.empty_like(grad)
-        of_links = zip(weights.unbind(1), cores.unbind(1), grad_weights.unbind(1), grad_cores.unbind(1), strict=True)
-        for t, (weight, core, grad_weight, grad_core) in reversed(list(enumerate(of_links))):
-            if t == 0:
-                grad_links = grad.view_as(links)
-            else:
-                torch.bmm(running[t - 1].mT, grad, out=grad_matrices)
-                torch.bmm(weight, core, out=links)
-                torch.bmm(grad, matrices.mT, out=spare)
-                grad, spare = limited(spare), grad
-            torch.bmm(core, grad_links.mT, out=grad_weight)
-            torch.bmm(weight.mT, grad_links, out=grad_core)
+        for start in reversed(range(0, length, _AT_ONCE)):
+            stop = min(start + _AT_ONCE, length)
+            matrices = MatrixProduct._links(weights[start:stop], cores[start:stop], links).view(-1, segments * batch, m, m)
+            grad_matrices = grad_links.view(-1, segments * batch, m, m)
+            for t in reversed(range(start, stop)):
+                if t == 0:
+                    grad_matrices[0].copy_(grad)
+                else:
+                    torch.bmm(running[t - 1].mT, grad, out=grad_matrices[t - start])
+                    torch.bmm(grad, matrices[t - start].mT, out=spare)
+                    grad, spare = limited(spare), grad
+            of_group = grad_links[: (stop - start) * segments]
+            torch.bmm(cores[start:stop].flatten(0, 1), of_group.mT, out=grad_weights[start:stop].flatten(0, 1))
+            torch.bmm(weights[start:stop].flatten(0, 1).mT, of_group, out=grad_cores[start:stop].flatten(0, 1))
         return grad_weights.mT, limited(grad_cores)
 
 
