@@ -19,6 +19,7 @@ from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from googol.distributions import kernels
 from googol.distributions.products import MatrixProduct, Scale, VectorProduct, saturate
 
 Boundary = Literal["ring", "train"]
@@ -302,6 +303,11 @@ def _block_product(log_weights: Tensor, chain: Chain, boundary: Boundary, keep: 
     # Several segments are multiplied side by side, then joined.
     n, rows, components = log_weights.shape
     rank, m = chain.rank, _padded_rank(chain.rank)
+    if kernels.available(log_weights, chain.cores) and log_weights.dtype == chain.cores.dtype and rows > 7:
+        parts, log_scale, fall = kernels.CompiledProduct.apply(
+            log_weights, torch.zeros_like(chain.log_scale), chain.cores, kernels.segments(rows, chain.cores), keep
+        )
+        return _joined(parts, log_scale, fall, rank)
     segments = _segments(n, rows, m)
     length = -(-n // segments)
     cores = torch.nn.functional.pad(chain.cores, (0, m - rank, 0, m - rank)) if m > rank else chain.cores
@@ -316,6 +322,11 @@ def _block_product(log_weights: Tensor, chain: Chain, boundary: Boundary, keep: 
         rank,
         keep,
     )
+    return _joined(parts, log_scale, fall, rank)
+
+
+def _joined(parts: Tensor, log_scale: Tensor, fall: Tensor, rank: int) -> Scaled:
+    """The product of the segments ``(S, B, m, m)``."""
     while len(parts) > 1:
         even = len(parts) // 2 * 2  # the last of an odd number waits
         joined = parts[0:even:2] @ parts[1:even:2]

@@ -1,0 +1,214 @@
+/* Products of chains of matrices and their gradients on CPUs: the inner loops of kernels.py.
+
+Many rows of a batch are worked on at once, one in each number of a vector register. The functions themselves are in
+_kernels.h; here are the types and instruction sets they are made for, the threads, and the Python module. */
+
+#define _GNU_SOURCE
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+#include <dlfcn.h>
+#include <float.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Links after which a product is rescaled, and after which it is kept for the gradients: a multiple. */
+enum { RESCALED = 4, KEPT = 8 };
+
+/* A chain, the rows of a batch, and what is wanted, all contiguous; see kernels.py for the shapes. */
+struct job {
+    long links, rows, components, rank, segments, shares, item;
+    const void *log_weights, *log_scale, *cores, *grad;
+    double *log_product;
+    void *product, *fall, *factors, *kept, *grad_weights, *grad_cores;
+    char *scratch;
+    long scratch_size;
+    int next;
+};
+
+static long ceil_div(long a, long b) { return (a + b - 1) / b; }
+
+/* The size of the next part of what is left, in parts that are as equal as can be. */
+static long share(long rest, long most) { return ceil_div(rest, ceil_div(rest, most)); }
+
+static long segment_length(const struct job *job) { return ceil_div(job->links, job->segments); }
+
+static long segment_end(const struct job *job, long s) {
+    long end = (s + 1) * segment_length(job);
+    return end < job->links ? end : job->links;
+}
+
+static const double inverse_factorial[] = {1., 1., 1. / 2, 1. / 6, 1. / 24, 1. / 120, 1. / 720, 1. / 5040, 1. / 40320,
+    1. / 362880, 1. / 3628800, 1. / 39916800, 1. / 479001600, 1. / 6227020800};
+
+#define UNROLL _Pragma("GCC unroll 16")
+#define SELECT(mask, a, b) ((vec)(((bits)(a) & (bits)(mask)) | ((bits)(b) & ~(bits)(mask))))
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (bits){__VA_ARGS__})
+#endif
+
+/* The functions of a set of instructions, for float and for double. */
+struct functions {
+    int bytes;
+    void (*forward[2])(const struct job *, long, long, void *);
+    void (*backward[2])(const struct job *, long, long, void *, void *, int);
+    long (*scratch[2])(const struct job *, int);
+};
+
+#define BYTES 16
+#define TARGET
+#define DOUBLE 0
+#define NAME(x) x##_float_plain
+#include "_kernels.h"
+#define DOUBLE 1
+#undef NAME
+#define NAME(x) x##_double_plain
+#include "_kernels.h"
+#define FUNCTIONS(set) {BYTES, {forward_float_##set, forward_double_##set}, \
+    {backward_float_##set, backward_double_##set}, {scratch_float_##set, scratch_double_##set}}
+static const struct functions plain = FUNCTIONS(plain);
+
+#if defined(__x86_64__)
+#undef BYTES
+#undef TARGET
+#undef NAME
+#define BYTES 32
+#define TARGET __attribute__((target("avx2,fma")))
+#define DOUBLE 0
+#define NAME(x) x##_float_avx2
+#include "_kernels.h"
+#define DOUBLE 1
+#undef NAME
+#define NAME(x) x##_double_avx2
+#include "_kernels.h"
+static const struct functions avx2 = FUNCTIONS(avx2);
+
+#undef BYTES
+#undef TARGET
+#undef NAME
+#define BYTES 64
+#define TARGET __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,fma")))
+#define DOUBLE 0
+#define NAME(x) x##_float_avx512
+#include "_kernels.h"
+#define DOUBLE 1
+#undef NAME
+#define NAME(x) x##_double_avx512
+#include "_kernels.h"
+static const struct functions avx512 = FUNCTIONS(avx512);
+#endif
+
+static const struct functions *chosen = &plain;
+static void (*parallel)(void (*)(void *), void *, unsigned, unsigned);
+
+/* Picks the instructions that the processor has; GOOGOL_KERNELS may ask for fewer. */
+static void choose(void) {
+#if defined(__x86_64__)
+    const char *wanted = getenv("GOOGOL_KERNELS");
+    if (wanted && !strcmp(wanted, "plain")) return;
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) chosen = &avx2;
+    if (wanted && !strcmp(wanted, "avx2")) return;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+        chosen = &avx512;
+#endif
+}
+
+/* Works on a share of the rows in one segment after the other, until none is left to take. The same share always adds
+   to the same sum of gradients, so that a result does not depend on which thread came first. */
+static void work(void *argument) {
+    struct job *job = argument;
+    long groups = ceil_div(job->rows, chosen->bytes / job->item), is_double = job->item == 8, at;
+    while ((at = __atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED)) < job->shares * job->segments) {
+        long part = at % job->shares, s = at / job->shares;
+        long begin = groups * part / job->shares, end = groups * (part + 1) / job->shares;
+        char *scratch = job->scratch + at * job->scratch_size, *grad_cores = job->grad_cores;
+        if (grad_cores) grad_cores += part * job->links * job->components * job->rank * job->rank * job->item;
+        for (long group = begin; group < end; group++)
+            if (job->grad)
+                chosen->backward[is_double](job, s, group, scratch, grad_cores, group > begin);
+            else
+                chosen->forward[is_double](job, s, group, scratch);
+    }
+}
+
+static void *work_in_thread(void *job) {
+    work(job);
+    return NULL;
+}
+
+/* Runs a job in PyTorch's own pool of threads if that can be found: its idle threads spin for a while, and threads
+   beside them would have to share the processor with them. */
+static void run(struct job *job, long threads) {
+    if (threads > 1 && parallel) {
+        parallel(work, job, (unsigned)threads, 0);
+        return;
+    }
+    pthread_t *others = calloc(threads, sizeof(pthread_t));
+    long started = 0;
+    while (others && started < threads - 1 && !pthread_create(others + started, NULL, work_in_thread, job)) started++;
+    work(job);
+    for (long i = 0; i < started; i++) pthread_join(others[i], NULL);
+    free(others);
+}
+
+static PyObject *run_job(struct job *job) {
+    long threads = job->shares * job->segments;
+    job->scratch_size = ceil_div(chosen->scratch[job->item == 8](job, job->grad != NULL), 64) * 64;
+    if (posix_memalign((void **)&job->scratch, 64, threads * job->scratch_size)) return PyErr_NoMemory();
+    Py_BEGIN_ALLOW_THREADS
+    run(job, threads);
+    Py_END_ALLOW_THREADS
+    free(job->scratch);
+    Py_RETURN_NONE;
+}
+
+#define ADDRESS(x) (void *)(uintptr_t)(x)
+
+static PyObject *forward(PyObject *self, PyObject *args) {
+    struct job job = {0};
+    unsigned long long a[8];
+    if (!PyArg_ParseTuple(args, "lllllllKKKKKKKK", &job.item, &job.links, &job.rows, &job.components, &job.rank,
+                          &job.segments, &job.shares, a, a + 1, a + 2, a + 3, a + 4, a + 5, a + 6, a + 7))
+        return NULL;
+    job.log_weights = ADDRESS(a[0]), job.log_scale = ADDRESS(a[1]), job.cores = ADDRESS(a[2]);
+    job.product = ADDRESS(a[3]), job.log_product = ADDRESS(a[4]), job.fall = ADDRESS(a[5]);
+    job.factors = ADDRESS(a[6]), job.kept = ADDRESS(a[7]);
+    return run_job(&job);
+}
+
+static PyObject *backward(PyObject *self, PyObject *args) {
+    struct job job = {0};
+    unsigned long long a[8];
+    if (!PyArg_ParseTuple(args, "lllllllKKKKKKKK", &job.item, &job.links, &job.rows, &job.components, &job.rank,
+                          &job.segments, &job.shares, a, a + 1, a + 2, a + 3, a + 4, a + 5, a + 6, a + 7))
+        return NULL;
+    job.log_weights = ADDRESS(a[0]), job.log_scale = ADDRESS(a[1]), job.cores = ADDRESS(a[2]);
+    job.factors = ADDRESS(a[3]), job.kept = ADDRESS(a[4]), job.grad = ADDRESS(a[5]);
+    job.grad_weights = ADDRESS(a[6]), job.grad_cores = ADDRESS(a[7]);
+    return run_job(&job);
+}
+
+static PyMethodDef methods[] = {
+    {"forward", forward, METH_VARARGS, "The products of chains."},
+    {"backward", backward, METH_VARARGS, "The gradients of forward."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernels", NULL, -1, methods};
+
+PyMODINIT_FUNC PyInit__kernels(void) {
+    choose();
+    parallel = (void (*)(void (*)(void *), void *, unsigned, unsigned))dlsym(RTLD_DEFAULT, "GOMP_parallel");
+    PyObject *made = PyModule_Create(&module);
+    if (made && (PyModule_AddIntConstant(made, "BYTES", chosen->bytes) ||
+                 PyModule_AddIntConstant(made, "RESCALED", RESCALED) || PyModule_AddIntConstant(made, "KEPT", KEPT)))
+        return NULL;
+    return made;
+}
