@@ -129,7 +129,9 @@ static void work(void *argument) {
         long part = at % job->shares, s = at / job->shares;
         long begin = groups * part / job->shares, end = groups * (part + 1) / job->shares;
         char *scratch = job->scratch + at * job->scratch_size, *grad_cores = job->grad_cores;
-        if (grad_cores) grad_cores += part * job->links * job->components * job->rank * job->rank * job->item;
+        size_t size = job->links * job->components * job->rank * job->rank * job->item;
+        if (grad_cores) grad_cores += part * size;
+        if (grad_cores && begin == end) memset(grad_cores, 0, size);
         for (long group = begin; group < end; group++)
             if (job->grad)
                 chosen->backward[is_double](job, s, group, scratch, grad_cores, group > begin);

@@ -14,22 +14,13 @@ import copy
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
-from googol.distributions import kernels
-from googol.distributions.products import MatrixProduct, Scale, VectorProduct, saturate
-
-Boundary = Literal["ring", "train"]
-
-# What keeps the processor's caches full and a new page of memory rare (one costs as much as 50,000 operations), in
-# numbers: of matrices that are multiplied side by side, of products kept for a gradient, of log-weights.
-_SIDE_BY_SIDE = 2**16
-_KEPT = 2**22
-_LOG_WEIGHTS = {"ring": 2**18, "train": 2**20}
-
+from googol.distributions import blocks
+from googol.distributions.blocks import Boundary
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -121,22 +112,18 @@ class Chain:
         """
         closing = self.boundary if boundary is None else boundary
         keep = torch.is_grad_enabled() and (log_weights.requires_grad or self.cores.requires_grad)
-        blocks = [
-            _block_product(block, self, closing, keep)
-            for block in log_weights.split(self.rows_per_block(log_weights.shape[1], keep), dim=1)
+        size = blocks.rows_per_block(self.cores, closing, log_weights.shape[1], keep)
+        parts = [
+            Scaled(*blocks.product(block, self.log_scale, self.cores, closing, keep))
+            for block in log_weights.split(size, dim=1)
         ]
-        if len(blocks) == 1:
-            return blocks[0]
-        return Scaled(torch.cat([b.matrix for b in blocks]), torch.cat([b.log_scale for b in blocks]))
+        if len(parts) == 1:
+            return parts[0]
+        return Scaled(torch.cat([part.matrix for part in parts]), torch.cat([part.log_scale for part in parts]))
 
     def rows_per_block(self, batch: int, keep: bool) -> int:
         """How many rows of a batch are best worked on at a time, with or without what a gradient needs."""
-        n, components, m, _ = self.cores.shape
-        size = m * m if self.boundary == "ring" else m
-        most = min(_LOG_WEIGHTS[self.boundary] / (n * components), _SIDE_BY_SIDE / size)
-        most = max(16, min(most, _KEPT / (n * size))) if keep else max(64, most)
-        blocks = max(1, round(batch / most))
-        return max(1, -(-batch // blocks))
+        return blocks.rows_per_block(self.cores, self.boundary, batch, keep)
 
     def close(self, product: Tensor) -> Tensor:
         """The number that a product stands for: the trace, or the sum over the last bond."""
@@ -281,60 +268,3 @@ def suffix_products(links: Tensor) -> Tensor:
 
 def _rescaled(product: Tensor) -> Tensor:
     return product / product.amax((-2, -1), keepdim=True).clamp_min(torch.finfo(product.dtype).tiny)
-
-
-def _segments(n: int, rows: int, m: int) -> int:
-    """How many parts of a chain are multiplied side by side: more where the rows alone are too few."""
-    wanted = max(1, min(n, round(_SIDE_BY_SIDE / max(1, rows * m * m))))
-    return -(-n // -(-n // wanted))
-
-
-def _padded_rank(rank: int) -> int:
-    """Batched products of small matrices are up to 1.5 times faster on CPUs where the size is a multiple of 4."""
-    return rank if rank < 8 else -(-rank // 4) * 4
-
-
-def _block_product(log_weights: Tensor, chain: Chain, boundary: Boundary, keep: bool) -> Scaled:
-    """The product for one block of rows."""
-    log_weights = log_weights + chain.log_scale.unsqueeze(1).to(log_weights.dtype)
-    if boundary == "train":
-        vector, log_scale = VectorProduct.apply(log_weights, chain.cores, keep)
-        return Scaled(vector.unsqueeze(-2), log_scale)
-    # Several segments are multiplied side by side, then joined.
-    n, rows, components = log_weights.shape
-    rank, m = chain.rank, _padded_rank(chain.rank)
-    if kernels.available(log_weights, chain.cores) and log_weights.dtype == chain.cores.dtype and rows > 7:
-        parts, log_scale, fall = kernels.CompiledProduct.apply(
-            log_weights, torch.zeros_like(chain.log_scale), chain.cores, kernels.segments(rows, chain.cores), keep
-        )
-        return _joined(parts, log_scale, fall, rank)
-    segments = _segments(n, rows, m)
-    length = -(-n // segments)
-    cores = torch.nn.functional.pad(chain.cores, (0, m - rank, 0, m - rank)) if m > rank else chain.cores
-    if padding := segments * length - n:  # links that are the identity
-        first = torch.arange(components, device=cores.device) == 0
-        identity = torch.eye(m, dtype=cores.dtype, device=cores.device) * first[:, None, None]
-        cores = torch.cat([cores, identity.expand(padding, -1, -1, -1)])
-        log_weights = torch.cat([log_weights, log_weights.new_zeros(padding, rows, components)])
-    parts, log_scale, fall = MatrixProduct.apply(
-        log_weights.view(segments, length, rows, components).transpose(0, 1).contiguous(),
-        cores.view(segments, length, components, m * m).transpose(0, 1).contiguous(),
-        rank,
-        keep,
-    )
-    return _joined(parts, log_scale, fall, rank)
-
-
-def _joined(parts: Tensor, log_scale: Tensor, fall: Tensor, rank: int) -> Scaled:
-    """The product of the segments ``(S, B, m, m)``."""
-    while len(parts) > 1:
-        even = len(parts) // 2 * 2  # the last of an odd number waits
-        joined = parts[0:even:2] @ parts[1:even:2]
-        if joined.requires_grad:
-            joined.register_hook(saturate)
-        scale = Scale(log_scale[0:even:2] + log_scale[1:even:2], fall[0:even:2] + fall[1:even:2], rank)
-        joined = joined / scale.take(joined.detach())[..., None, None]
-        parts = torch.cat([joined, parts[even:]])
-        log_scale = torch.cat([scale.total(), log_scale[even:]])
-        fall = torch.cat([scale.fall, fall[even:]])
-    return Scaled(parts[0, :, :rank, :rank], log_scale[0])

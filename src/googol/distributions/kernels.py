@@ -1,19 +1,20 @@
 """The compiled form of :class:`~googol.distributions.products.MatrixProduct`, for CPUs.
 
-It is compiled with the package where there is a C compiler; everything works without it, too. The environment
-variable ``GOOGOL_KERNELS=0`` leaves it aside.
+It is compiled with the package where there is a C compiler; without it all is computed by PyTorch's operations. The
+environment variable ``GOOGOL_KERNELS=0`` asks for these, too.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from googol.distributions.products import MatrixProduct
+from googol.distributions.products import MatrixProduct, finite
 
 _kernels: Any
 try:
@@ -22,38 +23,43 @@ except ImportError:
     _kernels = None
 
 
-def available(log_weights: Tensor, cores: Tensor) -> bool:
-    """Whether :class:`CompiledProduct` can take these."""
+def available(cores: Tensor) -> bool:
+    """Whether :class:`CompiledProduct` can multiply these."""
     if _kernels is None or os.environ.get("GOOGOL_KERNELS") == "0":
         return False
-    tensors = (log_weights, cores)
-    return (
-        all(tensor.device.type == "cpu" and tensor.numel() > 0 for tensor in tensors)
-        and cores.dtype in (torch.float32, torch.float64)
-    )
+    return cores.device.type == "cpu" and cores.dtype in (torch.float32, torch.float64) and cores.numel() > 0
 
 
-def _groups(rows: int, cores: Tensor) -> int:
-    """How many groups of rows there are that fill a vector register of the processor."""
-    return -(-rows // (_kernels.BYTES // cores.itemsize))
+def _lanes(cores: Tensor) -> int:
+    """How many rows fill a vector register of the processor."""
+    return int(_kernels.BYTES) // cores.itemsize
 
 
-def segments(rows: int, cores: Tensor) -> int:
-    """How many parts of a chain are multiplied side by side, so that no thread is idle where rows are few."""
-    wanted = min(len(cores), -(-torch.get_num_threads() // _groups(rows, cores)))
-    return -(-len(cores) // -(-len(cores) // wanted))
+def rows_at_once(cores: Tensor) -> int:
+    """How many rows all threads work on at a time."""
+    return _lanes(cores) * torch.get_num_threads()
+
+
+def kept_products(links: int) -> int:
+    """How many products are kept of each row for the gradient."""
+    return -(-links // _kernels.KEPT) - 1
+
+
+def _segments(links: int, groups: int) -> int:
+    """As many parts of a chain side by side as keep every thread busy where rows are few."""
+    wanted = min(links, -(-torch.get_num_threads() // max(1, groups)))
+    return -(-links // -(-links // wanted))
 
 
 class CompiledProduct(torch.autograd.Function):
     """``A_1 … A_T`` for several segments of a chain and many rows at once.
 
-    Products are kept every few links only; those between are computed again for the gradient.
+    Products are kept every few links only; for the gradient those between are computed again, while they are in cache.
 
     Args (of ``apply``):
         log_weights: Shape ``(n, B, N)``.
-        log_scale: What is added to them, shape ``(n, N)``, a constant.
+        log_scale: What is added to them, a constant of shape ``(n, N)``.
         cores: Shape ``(n, N, m, m)``, of the same type.
-        segments: How many segments; all but the last are of the same length.
         keep: Whether a gradient will be asked for.
 
     Returns:
@@ -62,58 +68,59 @@ class CompiledProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, log_weights: Tensor, log_scale: Tensor, cores: Tensor, segments: int, keep: bool
+        ctx: Any, log_weights: Tensor, log_scale: Tensor, cores: Tensor, keep: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        log_weights, log_scale, cores = log_weights.contiguous(), log_scale.contiguous(), cores.contiguous()
-        n, rows, _ = log_weights.shape
-        m = cores.shape[-1]
+        log_weights, log_scale, cores = (x.detach().contiguous() for x in (log_weights, log_scale, cores))
+        (n, rows, _), m, lanes = log_weights.shape, cores.shape[-1], _lanes(cores)
+        groups = -(-rows // lanes)
+        segments = _segments(n, groups)
         length = -(-n // segments)
-        groups = _groups(rows, cores)
-        lanes = _kernels.BYTES // cores.itemsize
         product = cores.new_empty(segments, rows, m, m)
         log_product = cores.new_empty(segments, rows, dtype=torch.float64)
         fall = cores.new_empty(segments, rows)
         factors = cores.new_empty(segments, -(-length // _kernels.RESCALED), groups, lanes)
-        kept = cores.new_empty(segments, -(-length // _kernels.KEPT) - 1, groups, m * (m | 1), lanes) if keep else None
-        _call(_kernels.forward, log_weights, cores, segments, log_weights, log_scale, cores, product, log_product, fall, factors, kept)
+        kept = cores.new_empty(segments, kept_products(length), groups, m * (m | 1), lanes) if keep else None
+        _call(_kernels.forward, segments, log_weights, log_scale, cores, product, log_product, fall, factors, kept)
         if keep:
             ctx.save_for_backward(log_weights, log_scale, cores, factors, kept)
-            ctx.segments = segments
         ctx.mark_non_differentiable(log_product, fall)
         return product, log_product, fall
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None]:
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, None, Tensor | None, None]:
         log_weights, log_scale, cores, factors, kept = ctx.saved_tensors
-        grad_weights = torch.empty_like(log_weights) if ctx.needs_input_grad[0] else None
-        shares = min(torch.get_num_threads(), _groups(log_weights.shape[1], cores))
-        grad_cores = cores.new_empty(shares, *cores.shape) if ctx.needs_input_grad[2] else None
-        _call(
-            _kernels.backward, log_weights, cores, ctx.segments,
-            log_weights, log_scale, cores, factors, kept, grad.contiguous(), grad_weights, grad_cores,
-        )
-        if grad_cores is not None:
-            grad_cores = grad_cores[0] if shares == 1 else grad_cores.sum(0)
-        if not all(bool(x.sum().isfinite()) for x in (grad_weights, grad_cores) if x is not None):
-            grad_weights, grad_cores = _limited(log_weights + log_scale.unsqueeze(1), cores, ctx.segments, grad)
-        return grad_weights, None, grad_cores, None, None
+        of_weights, _, of_cores, _ = ctx.needs_input_grad
+        grad_weights = torch.empty_like(log_weights) if of_weights else None
+        # Every thread adds up what its rows contribute.
+        sums = cores.new_empty(_shares(log_weights, cores), *cores.shape) if of_cores else None
+        grad = grad.contiguous()
+        _call(_kernels.backward, len(grad), log_weights, log_scale, cores, factors, kept, grad, grad_weights, sums)
+        grad_cores = None if sums is None else sums[0].add_(sums[1:].sum(0)) if len(sums) > 1 else sums[0]
+        if not finite(*(x for x in (grad_weights, grad_cores) if x is not None)):
+            return _limited_gradients(log_weights + log_scale.unsqueeze(1), cores, grad)
+        return grad_weights, None, grad_cores, None
 
 
-def _call(function: Any, log_weights: Tensor, cores: Tensor, segments: int, *tensors: Tensor | None) -> None:
-    n, rows, components = log_weights.shape
-    shares = min(torch.get_num_threads(), _groups(rows, cores))
-    addresses = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
-    function(cores.itemsize, n, rows, components, cores.shape[-1], segments, shares, *addresses)
+def _shares(log_weights: Tensor, cores: Tensor) -> int:
+    """Into how many parts the rows are split, one a thread."""
+    return max(1, min(torch.get_num_threads(), -(-log_weights.shape[1] // _lanes(cores))))
 
 
-def _limited(log_weights: Tensor, cores: Tensor, segments: int, grad: Tensor) -> tuple[Tensor, ...]:
-    """The gradients by the function that limits them on the way."""
+def _call(function: Callable[..., None], segments: int, log_weights: Tensor, *tensors: Tensor | None) -> None:
+    (n, rows, components), cores = log_weights.shape, cast(Tensor, tensors[1])
+    sizes = (cores.itemsize, n, rows, components, cores.shape[-1], segments, _shares(log_weights, cores))
+    function(*sizes, log_weights.data_ptr(), *(0 if tensor is None else tensor.data_ptr() for tensor in tensors))
+
+
+def _limited_gradients(log_weights: Tensor, cores: Tensor, grad: Tensor) -> tuple[Tensor, None, Tensor, None]:
+    """The gradients by PyTorch's operations, which limit them on the way."""
+    length = -(-len(cores) // len(grad))
     with torch.enable_grad():
         leaves = log_weights.detach().requires_grad_(), cores.detach().requires_grad_()
-        length = -(-len(cores) // segments)
         products = [
             MatrixProduct.apply(weights.unsqueeze(1), part.flatten(-2).unsqueeze(1), cores.shape[-1], True)[0]
             for weights, part in zip(*(leaf.split(length) for leaf in leaves), strict=True)
         ]
-        return torch.autograd.grad(torch.cat(products), leaves, grad)
+    grad_weights, grad_cores = torch.autograd.grad(torch.cat(products), leaves, grad)
+    return grad_weights, None, grad_cores, None

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-
 # The links that are formed by one call, and after which the running product is rescaled.
 _AT_ONCE = 4
 
@@ -34,10 +33,10 @@ class Scale:
     Args:
         start: Log-scales taken out before, in double precision.
         fall: The logarithm of how far products have fallen already, since vanished entries were last looked for.
-        rank: The size of the matrices without the zeros that fill them up.
+        rank: The size of the matrices without the zeros that fill them up, if any do.
     """
 
-    def __init__(self, start: Tensor, fall: Tensor, rank: int) -> None:
+    def __init__(self, start: Tensor, fall: Tensor, rank: int | None = None) -> None:
         self.start, self.fall, self.rank = start, fall, rank
         self.tiny = torch.finfo(fall.dtype).tiny
         self.lost = torch.zeros_like(start, dtype=torch.bool)
@@ -76,7 +75,7 @@ def saturate(gradient: Tensor) -> Tensor:
     return gradient.clamp(-largest, largest)
 
 
-def _finite(*gradients: Tensor) -> bool:
+def finite(*gradients: Tensor) -> bool:
     return all(bool(gradient.sum().isfinite()) for gradient in gradients)
 
 
@@ -99,7 +98,7 @@ class MatrixProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, log_weights: Tensor, cores: Tensor, rank: int, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
-        length, segments, batch, components = log_weights.shape
+        length, segments, batch, _ = log_weights.shape
         m = math.isqrt(cores.shape[-1])
         weights, shift = _weights(log_weights, cores.dtype)
         scale = Scale(shift.sum((0, 3)), cores.new_zeros(segments, batch), rank)
@@ -109,7 +108,7 @@ class MatrixProduct(torch.autograd.Function):
         for start in range(0, length, _AT_ONCE):
             stop = min(start + _AT_ONCE, length)
             matrices = MatrixProduct._links(weights[start:stop], cores[start:stop], links)
-            for t, matrix in enumerate(matrices.view(-1, segments * batch, m, m).unbind(0), start):
+            for t, matrix in enumerate(matrices.view(stop - start, segments * batch, m, m).unbind(0), start):
                 if t == 0:
                     product = running[0].copy_(matrix)
                 else:
@@ -135,7 +134,7 @@ class MatrixProduct(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, None, None]:
         weights, cores, running, inverse = ctx.saved_tensors
         gradients = MatrixProduct._gradients(weights, cores, running, grad * inverse)
-        if not _finite(*gradients):
+        if not finite(*gradients):
             gradients = MatrixProduct._gradients(weights, cores, running, grad * inverse, saturate)
         grad_weights, grad_cores = gradients
         return (grad_weights * weights).to(ctx.log_weights_dtype), grad_cores, None, None
@@ -154,7 +153,9 @@ class MatrixProduct(torch.autograd.Function):
         spare = torch.empty_like(grad)
         for start in reversed(range(0, length, _AT_ONCE)):
             stop = min(start + _AT_ONCE, length)
-            matrices = MatrixProduct._links(weights[start:stop], cores[start:stop], links).view(-1, segments * batch, m, m)
+            matrices = MatrixProduct._links(weights[start:stop], cores[start:stop], links).view(
+                -1, segments * batch, m, m
+            )
             grad_matrices = grad_links.view(-1, segments * batch, m, m)
             for t in reversed(range(start, stop)):
                 if t == 0:
@@ -208,7 +209,7 @@ class VectorProduct(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
         weights, cores, inverse, *vectors = ctx.saved_tensors
         gradients = VectorProduct._gradients(weights, cores, vectors, grad * inverse)
-        if not _finite(*gradients):
+        if not finite(*gradients):
             gradients = VectorProduct._gradients(weights, cores, vectors, grad * inverse, saturate)
         grad_weights, grad_cores = gradients
         return grad_weights.to(ctx.log_weights_dtype), grad_cores, None

@@ -1,0 +1,123 @@
+"""How the work on a chain is cut up: a batch into blocks of rows, a long chain into segments side by side.
+
+The only place that chooses how :mod:`googol.distributions.chain` is computed; speed and memory depend on it, results
+do not.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from googol.distributions import kernels
+from googol.distributions.products import MatrixProduct, Scale, VectorProduct, saturate
+
+Boundary = Literal["ring", "train"]
+
+# What keeps the processor's caches full and a new page of memory rare (one costs as much as 50,000 operations), in
+# numbers: of matrices that are multiplied side by side, of products kept for a gradient, of log-weights.
+_SIDE_BY_SIDE = 2**16
+_KEPT = 2**22
+_LOG_WEIGHTS = {"ring": 2**18, "train": 2**20}
+
+
+def rows_per_block(cores: Tensor, boundary: Boundary, batch: int, keep: bool) -> int:
+    """How many rows of a batch are best worked on at a time, with or without what a gradient needs."""
+    n, components, m, _ = cores.shape
+    size = m * m if boundary == "ring" else m
+    most = _LOG_WEIGHTS[boundary] / (n * components)
+    if boundary == "ring" and kernels.available(cores):
+        step = kernels.rows_at_once(cores)
+        kept = _KEPT / (kernels.kept_products(n) * size) if keep and kernels.kept_products(n) else most
+        blocks = max(1, round(batch / max(step, min(most, kept))))
+        return max(1, batch) if blocks == 1 else -(-batch // (blocks * step)) * step
+    most = min(most, _SIDE_BY_SIDE / size)
+    most = max(16, min(most, _KEPT / (n * size))) if keep else max(64, most)
+    blocks = max(1, round(batch / most))
+    return max(1, -(-batch // blocks))
+
+
+def product(
+    log_weights: Tensor, log_scale: Tensor, cores: Tensor, boundary: Boundary, keep: bool
+) -> tuple[Tensor, Tensor]:
+    """The product of a chain for one block of rows.
+
+    Args:
+        log_weights: Shape ``(n, B, N)``.
+        log_scale: What is added to them, a constant of shape ``(n, N)``.
+        cores: Shape ``(n, N, m, m)``.
+        boundary: ``A_1 … A_n`` for a ring, ``1ᵀ A_1 … A_n`` for a train.
+        keep: Whether a gradient will be asked for.
+
+    Returns:
+        Matrices ``(B, m, m)``, or ``(B, 1, m)`` for a train, and their log-scales ``(B,)``.
+    """
+    if boundary == "ring" and kernels.available(cores):
+        return _compiled(log_weights, log_scale, cores, keep)
+    log_weights = log_weights + log_scale.unsqueeze(1).to(log_weights.dtype)
+    if boundary == "ring":
+        return _side_by_side(log_weights, cores, keep)
+    vector, log_scale = VectorProduct.apply(log_weights, cores, keep)
+    return vector.unsqueeze(-2), log_scale
+
+
+def _compiled(log_weights: Tensor, log_scale: Tensor, cores: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+    if log_weights.dtype == cores.dtype:
+        return _joined(*kernels.CompiledProduct.apply(log_weights, log_scale, cores, keep))
+    # Of another precision: what the components differ by is small beside the values, and is all that matters.
+    log_weights = log_weights + log_scale.unsqueeze(1).to(log_weights.dtype)
+    shift = log_weights.detach().amax(-1, keepdim=True).clamp_min(torch.finfo(cores.dtype).min)
+    log_weights = (log_weights - shift).to(cores.dtype)
+    matrix, scale = _joined(*kernels.CompiledProduct.apply(log_weights, torch.zeros_like(log_scale), cores, keep))
+    return matrix, scale + shift.double().sum((0, 2))
+
+
+def _segments(n: int, rows: int, m: int) -> int:
+    """How many parts of a chain are multiplied side by side: more where the rows alone are too few."""
+    wanted = max(1, min(n, round(_SIDE_BY_SIDE / max(1, rows * m * m))))
+    return -(-n // -(-n // wanted))
+
+
+def _padded_rank(rank: int) -> int:
+    """Batched products of small matrices are up to 1.5 times faster on CPUs where the size is a multiple of 4."""
+    return rank if rank < 8 else -(-rank // 4) * 4
+
+
+def _side_by_side(log_weights: Tensor, cores: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+    n, rows, components = log_weights.shape
+    rank = cores.shape[-1]
+    m = _padded_rank(rank)
+    segments = _segments(n, rows, m)
+    length = -(-n // segments)
+    if m > rank:
+        cores = torch.nn.functional.pad(cores, (0, m - rank, 0, m - rank))
+    if padding := segments * length - n:  # links that are the identity
+        first = torch.arange(components, device=cores.device) == 0
+        identity = torch.eye(m, dtype=cores.dtype, device=cores.device) * first[:, None, None]
+        cores = torch.cat([cores, identity.expand(padding, -1, -1, -1)])
+        log_weights = torch.cat([log_weights, log_weights.new_zeros(padding, rows, components)])
+    parts, log_scale, fall = MatrixProduct.apply(
+        log_weights.view(segments, length, rows, components).transpose(0, 1).contiguous(),
+        cores.view(segments, length, components, m * m).transpose(0, 1).contiguous(),
+        rank,
+        keep,
+    )
+    matrix, log_scale = _joined(parts, log_scale, fall, rank)
+    return matrix[:, :rank, :rank], log_scale
+
+
+def _joined(parts: Tensor, log_scale: Tensor, fall: Tensor, rank: int | None = None) -> tuple[Tensor, Tensor]:
+    """The product of segments ``(S, B, m, m)``."""
+    while len(parts) > 1:
+        even = len(parts) // 2 * 2  # the last of an odd number waits
+        joined = parts[0:even:2] @ parts[1:even:2]
+        if joined.requires_grad:
+            joined.register_hook(saturate)
+        scale = Scale(log_scale[0:even:2] + log_scale[1:even:2], fall[0:even:2] + fall[1:even:2], rank)
+        joined = joined / scale.take(joined.detach())[..., None, None]
+        parts = torch.cat([joined, parts[even:]])
+        log_scale = torch.cat([scale.total(), log_scale[even:]])
+        fall = torch.cat([scale.fall, fall[even:]])
+    return parts[0], log_scale[0]
