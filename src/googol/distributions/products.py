@@ -153,10 +153,9 @@ class MatrixProduct(torch.autograd.Function):
         spare = torch.empty_like(grad)
         for start in reversed(range(0, length, _AT_ONCE)):
             stop = min(start + _AT_ONCE, length)
-            matrices = MatrixProduct._links(weights[start:stop], cores[start:stop], links).view(
-                -1, segments * batch, m, m
-            )
-            grad_matrices = grad_links.view(-1, segments * batch, m, m)
+            matrices = MatrixProduct._links(weights[start:stop], cores[start:stop], links)
+            matrices = matrices.view(stop - start, segments * batch, m, m)
+            grad_matrices = grad_links.view(_AT_ONCE, segments * batch, m, m)
             for t in reversed(range(start, stop)):
                 if t == 0:
                     grad_matrices[0].copy_(grad)
