@@ -11,7 +11,6 @@ _kernels.h; here are the types and instruction sets they are made for, the threa
 #include <float.h>
 #include <math.h>
 #include <pthread.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +22,7 @@ struct job {
     long links, rows, components, rank, segments, shares, item;
     const void *log_weights, *log_scale, *cores, *grad;
     double *log_product;
-    void *product, *fall, *factors, *kept, *grad_weights, *grad_cores;
+    void *product, *fall, *factors, *kept, *grad_weights, *grad_cores, *grad_cores_of_others;
     char *scratch;
     long scratch_size;
     int next;
@@ -130,7 +129,7 @@ static void work(void *argument) {
         long begin = groups * part / job->shares, end = groups * (part + 1) / job->shares;
         char *scratch = job->scratch + at * job->scratch_size, *grad_cores = job->grad_cores;
         size_t size = job->links * job->components * job->rank * job->rank * job->item;
-        if (grad_cores) grad_cores += part * size;
+        if (grad_cores && part) grad_cores = (char *)job->grad_cores_of_others + (part - 1) * size;
         if (grad_cores && begin == end) memset(grad_cores, 0, size);
         for (long group = begin; group < end; group++)
             if (job->grad)
@@ -171,29 +170,33 @@ static PyObject *run_job(struct job *job) {
     Py_RETURN_NONE;
 }
 
-#define ADDRESS(x) (void *)(uintptr_t)(x)
+/* Reads the sizes and `count` addresses that both functions take. */
+static int read_job(PyObject *args, struct job *job, void **addresses, Py_ssize_t count) {
+    long *sizes[] = {&job->item, &job->links, &job->rows, &job->components, &job->rank, &job->segments, &job->shares};
+    if (PyTuple_Size(args) != 7 + count) {
+        PyErr_Format(PyExc_TypeError, "expected 7 sizes and %zd addresses", count);
+        return 0;
+    }
+    for (Py_ssize_t i = 0; i < 7; i++) *sizes[i] = PyLong_AsLong(PyTuple_GetItem(args, i));
+    for (Py_ssize_t i = 0; i < count; i++) addresses[i] = PyLong_AsVoidPtr(PyTuple_GetItem(args, 7 + i));
+    return !PyErr_Occurred();
+}
 
 static PyObject *forward(PyObject *self, PyObject *args) {
     struct job job = {0};
-    unsigned long long a[8];
-    if (!PyArg_ParseTuple(args, "lllllllKKKKKKKK", &job.item, &job.links, &job.rows, &job.components, &job.rank,
-                          &job.segments, &job.shares, a, a + 1, a + 2, a + 3, a + 4, a + 5, a + 6, a + 7))
-        return NULL;
-    job.log_weights = ADDRESS(a[0]), job.log_scale = ADDRESS(a[1]), job.cores = ADDRESS(a[2]);
-    job.product = ADDRESS(a[3]), job.log_product = ADDRESS(a[4]), job.fall = ADDRESS(a[5]);
-    job.factors = ADDRESS(a[6]), job.kept = ADDRESS(a[7]);
+    void *a[8];
+    if (!read_job(args, &job, a, 8)) return NULL;
+    job.log_weights = a[0], job.log_scale = a[1], job.cores = a[2];
+    job.product = a[3], job.log_product = a[4], job.fall = a[5], job.factors = a[6], job.kept = a[7];
     return run_job(&job);
 }
 
 static PyObject *backward(PyObject *self, PyObject *args) {
     struct job job = {0};
-    unsigned long long a[8];
-    if (!PyArg_ParseTuple(args, "lllllllKKKKKKKK", &job.item, &job.links, &job.rows, &job.components, &job.rank,
-                          &job.segments, &job.shares, a, a + 1, a + 2, a + 3, a + 4, a + 5, a + 6, a + 7))
-        return NULL;
-    job.log_weights = ADDRESS(a[0]), job.log_scale = ADDRESS(a[1]), job.cores = ADDRESS(a[2]);
-    job.factors = ADDRESS(a[3]), job.kept = ADDRESS(a[4]), job.grad = ADDRESS(a[5]);
-    job.grad_weights = ADDRESS(a[6]), job.grad_cores = ADDRESS(a[7]);
+    void *a[9];
+    if (!read_job(args, &job, a, 9)) return NULL;
+    job.log_weights = a[0], job.log_scale = a[1], job.cores = a[2], job.factors = a[3], job.kept = a[4];
+    job.grad = a[5], job.grad_weights = a[6], job.grad_cores = a[7], job.grad_cores_of_others = a[8];
     return run_job(&job);
 }
 

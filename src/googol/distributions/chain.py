@@ -59,7 +59,7 @@ class Chain:
         # cannot hide the others. It cancels in every result, so it needs no gradient.
         lowest = torch.finfo(log_cores.dtype).min
         self.log_scale = log_cores.detach().amax((-2, -1)).clamp_min(lowest)  # (n, N)
-        self.cores = (log_cores - self.log_scale[..., None, None]).exp()  # (n, N, m, m), at most 1
+        self.cores = (log_cores - self.log_scale[..., None, None]).exp_()  # (n, N, m, m), at most 1
         self.boundary = boundary
         self._log_cores: Tensor | None = log_cores
 

@@ -92,11 +92,16 @@ class CompiledProduct(torch.autograd.Function):
         log_weights, log_scale, cores, factors, kept = ctx.saved_tensors
         of_weights, _, of_cores, _ = ctx.needs_input_grad
         grad_weights = torch.empty_like(log_weights) if of_weights else None
-        # Every thread adds up what its rows contribute.
-        sums = cores.new_empty(_shares(log_weights, cores), *cores.shape) if of_cores else None
+        grad_cores = torch.empty_like(cores) if of_cores else None
+        # Every thread but the first has a sum of its own.
+        sums = cores.new_empty(_shares(log_weights, cores) - 1, *cores.shape) if of_cores else None
         grad = grad.contiguous()
-        _call(_kernels.backward, len(grad), log_weights, log_scale, cores, factors, kept, grad, grad_weights, sums)
-        grad_cores = None if sums is None else sums[0].add_(sums[1:].sum(0)) if len(sums) > 1 else sums[0]
+        tensors = log_weights, log_scale, cores, factors, kept, grad, grad_weights, grad_cores, sums
+        _call(_kernels.backward, len(grad), *tensors)
+        if grad_cores is not None and sums is not None:
+            for part in sums:
+                grad_cores += part
+        del tensors, sums
         if not finite(*(x for x in (grad_weights, grad_cores) if x is not None)):
             return _limited_gradients(log_weights + log_scale.unsqueeze(1), cores, grad)
         return grad_weights, None, grad_cores, None
@@ -122,5 +127,5 @@ def _limited_gradients(log_weights: Tensor, cores: Tensor, grad: Tensor) -> tupl
             MatrixProduct.apply(weights.unsqueeze(1), part.flatten(-2).unsqueeze(1), cores.shape[-1], True)[0]
             for weights, part in zip(*(leaf.split(length) for leaf in leaves), strict=True)
         ]
-    grad_weights, grad_cores = torch.autograd.grad(torch.cat(products), leaves, grad)
+        grad_weights, grad_cores = torch.autograd.grad(torch.cat(products), leaves, grad)
     return grad_weights, None, grad_cores, None

@@ -73,29 +73,33 @@ class _LogSums(torch.autograd.Function):
         factor = (grad @ ctx.expected) / (ctx.expected @ ctx.expected).clamp_min(torch.finfo(grad.dtype).tiny)
         if not torch.allclose(grad, factor * ctx.expected, rtol=1e-9, atol=0.0):
             _, gradients = _with_gradients(ctx.chain, ctx.emissions, inputs, ctx.needed, grad)
-            factor = torch.ones_like(factor)
-        scaled = iter([gradient * factor.to(gradient.dtype) for gradient in gradients])
-        return None, None, None, *(next(scaled) if needed else None for needed in ctx.needed)
+        elif bool(factor != 1.0):
+            gradients = [None if gradient is None else gradient * factor.to(gradient.dtype) for gradient in gradients]
+        return None, None, None, *gradients
 
 
 def _with_gradients(
     chain: Chain, emissions: Emissions, inputs: Sequence[Tensor], needed: Sequence[bool], weights: Tensor
-) -> tuple[Tensor, list[Tensor]]:
-    """The log-sums of all rows, and the gradients of their weighted sum by those inputs that need one."""
+) -> tuple[Tensor, list[Tensor | None]]:
+    """The log-sums of all rows, and the gradients of their weighted sum: None where there is none or none needed."""
     rows, *tensors = (tensor.detach() for tensor in inputs)
     size = chain.rows_per_block(len(rows), keep=True)
     result, of_rows = [], []
-    totals = [torch.zeros_like(tensor) for tensor, need in zip(tensors, needed[1:], strict=True) if need]
+    totals: list[Tensor | None] = [None] * len(tensors)
     for block, weight in zip(rows.split(size), weights.split(size), strict=True):
         leaves = [t.detach().requires_grad_(need) for t, need in zip((block, *tensors), needed, strict=True)]
         with torch.enable_grad(), torch.autocast(rows.device.type, enabled=False):
             part, seen = _with_tensors(chain, emissions, leaves[1:])
             values = part.log_sum(seen.log_prob(leaves[0]))
             wanted = [leaf for leaf in leaves if leaf.requires_grad]
-            gradients = list(torch.autograd.grad(values, wanted, weight, materialize_grads=True))
+            found = iter(torch.autograd.grad(values, wanted, weight, allow_unused=True))
         result.append(values.detach())
-        if needed[0]:
-            of_rows.append(gradients.pop(0))
-        for total, gradient in zip(totals, gradients, strict=True):
-            total += gradient
-    return torch.cat(result), ([torch.cat(of_rows)] if needed[0] else []) + totals
+        gradients = [next(found) if need else None for need in needed]
+        if gradients[0] is not None:
+            of_rows.append(gradients[0])
+        totals = [_added(total, gradient) for total, gradient in zip(totals, gradients[1:], strict=True)]
+    return torch.cat(result), [torch.cat(of_rows) if of_rows else None, *totals]
+
+
+def _added(total: Tensor | None, gradient: Tensor | None) -> Tensor | None:
+    return gradient if total is None else total if gradient is None else total + gradient

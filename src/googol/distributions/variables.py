@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.distributions import constraints
 
 Parameters = Mapping[str, Tensor]
@@ -125,9 +126,8 @@ class Normal(Variable):
         return {"loc": centres, "log_scale": gaps.clamp_min(0.5 * spread / self.components).log()}
 
     def log_prob(self, parameters: Parameters, value: Tensor) -> Tensor:
-        log_scale = parameters["log_scale"]
-        z = (value - parameters["loc"]) * (-log_scale).exp()
-        return z.square() * -0.5 - (log_scale + 0.5 * math.log(2 * math.pi))
+        result: Tensor = _NormalLogProb.apply(value, parameters["loc"], parameters["log_scale"])
+        return result
 
     def cdf(self, parameters: Parameters, value: Tensor) -> Tensor:
         """P(v ≤ value given s)."""
@@ -138,6 +138,27 @@ class Normal(Variable):
 
     def moments(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         return parameters["loc"], (2 * parameters["log_scale"]).exp()
+
+
+class _NormalLogProb(torch.autograd.Function):
+    """The log-density, and its gradients, in place: a new page of memory costs more than all that is computed on it."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
+        ctx.save_for_backward(value, loc, log_scale)
+        z = (value - loc).mul_((-log_scale).exp())
+        return z.square_().mul_(-0.5).sub_(log_scale + 0.5 * math.log(2 * math.pi))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        value, loc, log_scale = ctx.saved_tensors
+        inverse = (-log_scale).exp()
+        z = (value - loc).mul_(inverse)
+        by_z = grad * z
+        by_log_scale = z.mul_(by_z).sub_(grad).sum_to_size(log_scale.shape)
+        by_loc = by_z.mul_(inverse)
+        return -by_loc.sum_to_size(value.shape), by_loc.sum_to_size(loc.shape), by_log_scale
 
 
 class Categorical(Variable):
@@ -226,7 +247,7 @@ class Emissions:
         chosen = columns if len(positions) == len(columns) else columns[positions]
         stacked = {name: parameter.unsqueeze(1) for name, parameter in parameters.items()}
         result = kind.log_prob(stacked, chosen)
-        if kind.is_discrete or result.dtype == torch.float64 or not bool((result.detach() < -1e3).any()):
+        if kind.is_discrete or result.dtype == torch.float64 or not bool(result.detach().amin() < -1e3):
             return result
         # Far from every component, what the components differ by is small beside the values.
         stacked = {name: parameter.double() for name, parameter in stacked.items()}
