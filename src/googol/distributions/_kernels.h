@@ -242,7 +242,7 @@ static TARGET vec NAME(take)(struct NAME(scale) *scale, long m, const vec *produ
         scale->mantissa[r] = frexp(scale->mantissa[r] * total[r], &exponent);
         scale->exponent[r] += exponent;
     }
-    return 1 / total;
+    return (REAL)1 / total;
 }
 
 /* Where the factors and the kept products of a segment and a group of rows lie; `next` ones lie `groups` further on. */

@@ -247,7 +247,9 @@ class Emissions:
         chosen = columns if len(positions) == len(columns) else columns[positions]
         stacked = {name: parameter.unsqueeze(1) for name, parameter in parameters.items()}
         result = kind.log_prob(stacked, chosen)
-        if kind.is_discrete or result.dtype == torch.float64 or not bool(result.detach().amin() < -1e3):
+        if kind.is_discrete or result.dtype == torch.float64 or not result.numel():
+            return result
+        if not bool(result.detach().amin() < -1e3):
             return result
         # Far from every component, what the components differ by is small beside the values.
         stacked = {name: parameter.double() for name, parameter in stacked.items()}
