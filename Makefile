@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(INSTALLED): pyproject.toml setup.py constraints.txt $(wildcard src/googol/distributions/_kernels.[ch])
+$(INSTALLED): pyproject.toml setup.py constraints.txt $(wildcard src/googol/distributions/_kernels*.[ch])
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "googol needs Python 3.11 or later")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
