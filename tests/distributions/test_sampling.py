@@ -127,12 +127,25 @@ def test_samples_of_a_long_mixed_ring_have_its_moments(boundary):
 
 
 def test_large_requests_are_drawn_in_parts(monkeypatch):
-    monkeypatch.setattr("googol.distributions.sampling._MESSAGES", 1000)
+    monkeypatch.setattr("googol.distributions.sampling._NUMBERS", 1000)
     torch.manual_seed(0)
     ring = TensorRing([Categorical(2), Categorical(3)], 3)
     sample = ring().expand((2,)).sample((5000,))
     assert sample.shape == (5000, 2, 2)
     check_frequencies(sample.reshape(-1, 2), ring().log_prob, [2, 3])
+
+
+@pytest.mark.parametrize("count", [7, 200])
+def test_few_and_many_samples_of_a_stretch_between_observed_variables(count, boundary):
+    """Fewer samples than pairs of bond values are drawn in another way than more."""
+    torch.manual_seed(count)
+    sizes = [2, 3, 2, 2, 2, 3, 2]
+    joint = TensorRing([Categorical(n) for n in sizes], 5, boundary)()
+    given = torch.full((7,), NAN).index_fill(0, torch.tensor([1, 5]), 1.0)
+    sample = torch.cat([joint.condition(given).sample((count,)) for _ in range(7000 // count)])
+    open_ones = [0, 2, 3, 4, 6]
+    conditional = joint.condition(given).marginal(open_ones)
+    check_frequencies(sample[:, open_ones], conditional.log_prob, [2] * 5)
 
 
 def test_draw_never_takes_a_weight_of_zero():

@@ -248,22 +248,18 @@ def _logsumexp(x: Tensor, dim: int) -> Tensor:
     return log_total.masked_fill(empty, -math.inf)
 
 
-def suffix_products(links: Tensor) -> Tensor:
-    """``A_j … A_n`` for every j, scaled to a largest entry of one, in double precision; both ``(n, m, m)``."""
+def product_tree(links: Tensor) -> list[Tensor]:
+    """Products of 1, 2, 4 … neighbouring links ``(n, m, m)``, up to that of all, with a largest entry of one.
+
+    In double precision, and filled up with identities to a power of two: ``(2**k, m, m)``, …, ``(2, m, m)``,
+    ``(1, m, m)``.
+    """
     n, m, _ = links.shape
-    # Within stretches side by side, then from stretch to stretch: few steps, and each product is formed twice at most.
-    stretch = max(1, math.isqrt(n))
-    stretches = -(-n // stretch)
-    padded = torch.cat([links.double(), torch.eye(m).to(links.double()).expand(stretches * stretch - n, -1, -1)])
-    steps = padded.unflatten(0, (stretches, stretch)).unbind(1)
-    within = [steps[-1]]
-    for link in reversed(steps[:-1]):
-        within.append(_rescaled(link @ within[-1]))
-    following = [torch.eye(m).to(padded)]
-    for product in reversed(within[-1][1:].unbind(0)):
-        following.append(_rescaled(product @ following[-1]))
-    products = torch.stack(within[::-1], 1) @ torch.stack(following[::-1]).unsqueeze(1)
-    return _rescaled(products.flatten(0, 1)[:n])
+    filling = torch.eye(m, dtype=torch.float64, device=links.device).expand(2 ** (n - 1).bit_length() - n, -1, -1)
+    levels = [torch.cat([links.double(), filling])]
+    while len(levels[-1]) > 1:
+        levels.append(_rescaled(levels[-1][::2] @ levels[-1][1::2]))
+    return levels
 
 
 def _rescaled(product: Tensor) -> Tensor:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from googol.distributions.chain import Chain, full_precision, suffix_products
+from googol.distributions.chain import Boundary, Chain, full_precision, product_tree
 from googol.distributions.variables import Emissions
 
-# Messages kept at a time, in numbers: larger requests are drawn in parts.
-_MESSAGES = 2**25
+# Weights and messages kept at a time, in numbers: larger requests are drawn in parts.
+_NUMBERS = 2**25
 
 
 def sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int) -> Tensor:
@@ -29,15 +29,23 @@ def sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int) -> Tens
     n, batch = len(chain), len(rows)
     if count == 0 or batch == 0:
         return rows.new_zeros(count, batch, n).to(chain.cores.dtype)
-    part = max(1, _MESSAGES // (n * chain.rank * batch))
-    parts = []
-    log_weights = emissions.log_prob(rows)
-    for start in range(0, count, part):
-        size = min(part, count - start)
-        index = sample_indices(chain, log_weights, (~rows.isnan()).any(0), size)  # (n, R, size)
-        values = emissions.sample(index.flatten(1)).view(batch, size, n)
-        parts.append(values.transpose(0, 1))
-    return torch.where(rows.isnan(), torch.cat(parts), rows.to(chain.cores.dtype))
+    # A part of the rows if there are many, else a part of the count.
+    of_row = n * chain.rank * (chain.rank if chain.boundary == "ring" else 1)
+    size = max(1, min(batch, _NUMBERS // of_row))
+    part = max(1, _NUMBERS // (n * chain.rank * size))
+    return torch.cat(
+        [
+            torch.cat([_sample(chain, emissions, block, min(part, count - start)) for start in range(0, count, part)])
+            for block in rows.split(size)
+        ],
+        1,
+    )
+
+
+def _sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int) -> Tensor:
+    index = sample_indices(chain, emissions.log_prob(rows), (~rows.isnan()).any(0), count)  # (n, R, count)
+    values = emissions.sample(index.flatten(1)).view(len(rows), count, len(chain)).transpose(0, 1)
+    return torch.where(rows.isnan(), values, rows.to(chain.cores.dtype))
 
 
 def draw(weights: Tensor) -> Tensor:
@@ -65,107 +73,95 @@ def sample_indices(chain: Chain, log_weights: Tensor, observed: Tensor, count: i
     Returns:
         Shape ``(n, R, count)``; what it says of an observed variable means nothing.
     """
-    batch = log_weights.shape[1]
-    m, dtype = chain.rank, chain.cores.dtype
+    n, batch = len(chain), log_weights.shape[1]
     columns = observed.nonzero().flatten().tolist()
-    # Links of variables that no row observes are the same for all rows.
-    links = list(chain.links(torch.zeros_like(log_weights[:, :1])))  # each (1, m, m)
-    if columns:
-        for j, link in zip(columns, chain.select(columns).links(log_weights[columns]), strict=True):
-            links[j] = link  # (R, m, m)
-
-    # What follows a bond depends on the row and, in a ring, on the first bond: there is one message for each of its
-    # values if many samples share them, else one for each sample, whose first bond is drawn beforehand.
-    bond = None
-    if chain.boundary == "train":
-        last = torch.ones(batch, 1, m, dtype=dtype, device=log_weights.device)
-    elif count >= m:
-        last = torch.eye(m, dtype=dtype, device=log_weights.device).expand(batch, -1, -1)
-    else:
-        around = chain.absorb(columns) if columns else chain
-        weights = log_weights[columns] if columns else torch.zeros_like(log_weights[:, :1])
-        diagonal = around.product(weights).matrix.diagonal(dim1=1, dim2=2)
-        bond = draw(diagonal.expand(batch, -1).unsqueeze(1).expand(-1, count, -1).contiguous())
-        last = torch.nn.functional.one_hot(bond, m).to(dtype)
-    messages, log_scale = _messages(chain, links, last)
-    if bond is None:
-        first = messages[0].squeeze(1) if chain.boundary == "train" else messages[0].diagonal(dim1=1, dim2=2)
-        first = first * (log_scale - log_scale.amax(-1, keepdim=True)).exp().to(dtype)
-        bond = draw(first.unsqueeze(1).expand(-1, count, -1).contiguous())
-    return _indices_between(chain, _bonds(links, messages, bond))
+    own = chain.select(columns).links(log_weights[columns]) if columns else ()
+    # Links of variables that no row observes are the same for all rows: each stretch of them is a single step at first.
+    shared = chain.links(torch.zeros_like(log_weights[:, :1])).squeeze(1)
+    steps: list[Tensor] = []  # (R, m, m) or (1, m, m) each
+    places, trees = [0], []  # the bonds between the steps, and the stretches
+    for j, link in zip([*columns, n], [*own, None], strict=True):
+        if j > places[-1]:
+            trees.append((len(steps), product_tree(shared[places[-1] : j])))
+            steps.append(trees[-1][1][-1].to(shared.dtype))
+            places.append(j)
+        if link is not None:
+            steps.append(link)
+            places.append(j + 1)
+    coarse = _bonds(steps, chain.boundary, batch, count)
+    bonds = coarse.new_empty(n + 1, batch * count)
+    bonds[places] = coarse
+    for step, tree in trees:
+        stretch = bonds[places[step] : places[step + 1] + 1]
+        stretch.copy_(_bonds_within(tree, coarse[step : step + 2], shared.dtype)[: len(stretch)])
+    return _indices_between(chain, bonds).view(n, batch, count)
 
 
-def _messages(chain: Chain, links: list[Tensor], last: Tensor) -> tuple[list[Tensor], Tensor]:
-    """What follows each bond, for several endings in every row.
+def _bonds(steps: list[Tensor], boundary: Boundary, rows: int, count: int) -> Tensor:
+    """The bonds between steps, one after the other, ``(steps + 1, R * S)``."""
+    like = steps[0]
+    m = like.shape[-1]
+    # What follows a bond depends on the row and, in a ring, on the first bond: a message for each of its values.
+    message = torch.eye(m).to(like) if boundary == "ring" else torch.ones(1, m).to(like)
+    message = message.expand(rows, -1, -1)  # (R, K, m)
+    messages, log_scale = [message], torch.zeros(message.shape[:2], dtype=torch.float64, device=like.device)
+    for step in reversed(steps):
+        message = message @ step.mT
+        peak = message.amax(-1, keepdim=True).clamp_min(torch.finfo(message.dtype).tiny)
+        message, log_scale = message / peak, log_scale + peak.squeeze(-1).double().log()
+        messages.append(message)
+    messages.reverse()
 
-    Args:
-        links: Shape ``(R, m, m)`` each, or ``(1, m, m)`` if it is the same for all rows.
-        last: What follows the last bond, ``(R, K, m)``.
-
-    Returns:
-        Messages of the ``n + 1`` bonds, ``(R, K, m)`` each with a largest entry of one, and the log-scales
-        ``(R, K)`` taken out of the first, up to a constant of every row.
-    """
-    message, log_scale = last, last.new_zeros(last.shape[:-1], dtype=torch.float64)
-    messages, end = [last], len(links)
-    for j in [j for j in reversed(range(len(links))) if len(links[j]) > 1] + [-1]:
-        if j + 1 < end:  # The links between two observed ones are multiplied once for all.
-            products = suffix_products(torch.cat(links[j + 1 : end]))
-            following = (message.flatten(0, 1).double() @ products.mT).unflatten(1, last.shape[:2])
-            peak = _peak(following)
-            following = (following / peak).to(last.dtype)
-            messages += following.flip(0).unbind(0)
-            message, log_scale = following[0], log_scale + peak[0].squeeze(-1).log()
-        if j >= 0:
-            message = message @ links[j].mT
-            peak = _peak(message)
-            message, log_scale = message / peak, log_scale + peak.squeeze(-1).double().log()
-            messages.append(message)
-        end = j
-    return messages[::-1], log_scale
-
-
-def _peak(messages: Tensor) -> Tensor:
-    return messages.amax(-1, keepdim=True).clamp_min(torch.finfo(messages.dtype).tiny)
-
-
-def _bonds(links: list[Tensor], messages: list[Tensor], bond: Tensor) -> Tensor:
-    """All bonds of samples, ``(n + 1, R, S)``, given their first ``(R, S)``."""
-    rows, endings, m = messages[0].shape
-    count = bond.shape[1]
-    row = torch.arange(rows, device=bond.device).repeat_interleave(count)
-    bond = bond.flatten()
-    ending = row * endings + (bond if endings == m else torch.arange(rows * count, device=bond.device) % endings)
-    # All distributions that can occur are tabulated where there are fewer of them than samples.
-    tabulate = endings * m <= count
-    following = messages if tabulate else torch.stack(messages).flatten(1, 2)[:, ending].unbind(0)  # (R * S, m) each
-    uniforms = torch.rand(len(links), rows * count, 1, dtype=messages[0].dtype, device=bond.device).unbind(0)
+    first = message.diagonal(dim1=1, dim2=2) if boundary == "ring" else message.squeeze(1)
+    if boundary == "ring":
+        first = first * (log_scale - log_scale.amax(-1, keepdim=True)).exp().to(like.dtype)
+    bond = draw(first.unsqueeze(1).expand(-1, count, -1).contiguous()).flatten()
+    row = torch.arange(rows, device=like.device).repeat_interleave(count)
+    ending = row * m + bond if boundary == "ring" else row  # which of all messages
     bonds = [bond]
-    for link, message, uniform in zip(links, following[1:], uniforms, strict=True):
-        if tabulate:
-            table = (link.unsqueeze(1) * message.unsqueeze(2)).cumsum(-1)  # (R, K, m, m)
-            cumulated = table.view(-1, m).index_select(0, ending * m + bond)
-        else:
-            onward = link.view(-1, m).index_select(0, bond if len(link) == 1 else row * m + bond)
-            cumulated = (onward * message).cumsum(-1)
-        bond = _at(cumulated, uniform)
-        bonds.append(bond)
-    return torch.stack(bonds).view(-1, rows, count)
+    for step, following in zip(steps, messages[1:], strict=True):
+        onward = step.reshape(-1, m).index_select(0, bond if len(step) == 1 else row * m + bond)
+        bonds.append(draw(onward * following.reshape(-1, m).index_select(0, ending)))
+        bond = bonds[-1]
+    return torch.stack(bonds)
+
+
+def _bonds_within(tree: list[Tensor], bonds: Tensor, dtype: torch.dtype) -> Tensor:
+    """All bonds of a stretch of links given its first and its last, ``(2, S)``: the middle one first, then halves."""
+    m, count = tree[0].shape[-1], bonds.shape[1]
+    for level in reversed(tree[:-1]):
+        # Of a product only the line of the bond on the left matters, or the column of that on the right.
+        left, right = _scaled(level[::2]).to(dtype), _scaled(level[1::2].mT).to(dtype)
+        halves = torch.arange(len(left), device=bonds.device).unsqueeze(1) * m
+        before, after = halves + bonds[:-1], halves + bonds[1:]
+        if count < m * m:
+            weights = left.flatten(0, 1).index_select(0, before.flatten())
+            cumulated = (weights * right.flatten(0, 1).index_select(0, after.flatten())).cumsum(-1)
+        else:  # All distributions that can occur are tabulated where there are fewer of them than samples.
+            table = (left.unsqueeze(2) * right.unsqueeze(1)).cumsum(-1)  # (halves, m, m, m)
+            cumulated = table.view(-1, m).index_select(0, (before * m + bonds[1:]).flatten())
+        middle = _at(cumulated, torch.rand_like(cumulated[:, :1]))
+        bonds = torch.cat([torch.stack([bonds[:-1], middle.view_as(before)], 1).flatten(0, 1), bonds[-1:]])
+    return bonds
+
+
+def _scaled(weights: Tensor) -> Tensor:
+    return weights / weights.amax(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
 
 
 def _indices_between(chain: Chain, bonds: Tensor) -> Tensor:
-    """Every index in proportion to the entry of its core between the two bonds, all at once: ``(n, R, S)``."""
+    """Every index in proportion to the entry of its core between the two bonds, all at once: ``(n, S)``."""
     n, m = len(chain), chain.rank
     weights = (chain.log_scale - chain.log_scale.amax(-1, keepdim=True)).exp()
     cores = (chain.cores * weights[..., None, None]).flatten(-2)  # (n, N, m * m)
-    pair = (bonds[:-1] * m + bonds[1:]).flatten(1)  # (n, R * S)
+    pair = bonds[:-1] * m + bonds[1:]
     if pair.shape[1] < m * m:
         cumulated = cores.gather(2, pair.unsqueeze(1).expand(-1, cores.shape[1], -1)).cumsum(1).mT.contiguous()
     else:  # All distributions that can occur are tabulated where there are fewer of them than samples.
         table = cores.cumsum(1).mT.reshape(n * m * m, -1)
         position = torch.arange(n, device=pair.device).unsqueeze(1)
         cumulated = table.index_select(0, (position * m * m + pair).flatten()).unflatten(0, pair.shape)
-    return _at(cumulated, torch.rand_like(cumulated[..., :1])).view_as(bonds[1:])
+    return _at(cumulated, torch.rand_like(cumulated[..., :1]))
 
 
 @full_precision
