@@ -1,8 +1,10 @@
 """Drawing from a chain: the bonds first, then the indices between them, then the values.
 
-A ring with non-negative cores is a hidden Markov chain over its bonds. Given the first bond (of a ring: drawn
-from the diagonal of the full product) the others follow one after the other, each in proportion to an entry of
-a link times a message from the right; an index needs its two bonds only.
+A ring with non-negative cores is a hidden Markov chain over its bonds. The first bond is drawn (of a ring: from the
+diagonal of the full product), then those beside observed variables one after the other, each in proportion to an entry
+of a link times a message from the right. A stretch of open variables is one step of this chain; the bonds within it are
+drawn from the middle outwards, since given two bonds those between them depend on nothing else. An index needs its two
+bonds only.
 """
 
 from __future__ import annotations
