@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from googol.distributions import Normal, TensorRing, kernels
+from googol.distributions.blocks import Boundary
 from googol.distributions.chain import Chain
-from googol.distributions.products import MatrixProduct
+from googol.distributions.products import MatrixProduct, VectorProduct
 
 pytestmark = pytest.mark.skipif(kernels._kernels is None, reason="the package was installed without a compiler")
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
+BOUNDARIES = ["ring", "train"]
 
 
 @pytest.fixture(autouse=True)
@@ -35,16 +37,21 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def by_pytorch(log_weights: Tensor, log_scale: Tensor, cores: Tensor) -> tuple[Tensor, Tensor]:
-    """The matrices ``(B, m, m)`` and their log-scales."""
-    log_weights = (log_weights + log_scale.unsqueeze(1)).unsqueeze(1)
-    matrix, total, _ = MatrixProduct.apply(log_weights, cores.flatten(-2).unsqueeze(1), cores.shape[-1], True)
+def by_pytorch(log_weights: Tensor, log_scale: Tensor, cores: Tensor, boundary: Boundary) -> tuple[Tensor, Tensor]:
+    """The matrices ``(B, m, m)``, or ``(B, 1, m)``, and their log-scales."""
+    log_weights = log_weights + log_scale.unsqueeze(1)
+    if boundary == "train":
+        vector, total = VectorProduct.apply(log_weights, cores, True)
+        return vector.unsqueeze(1), total
+    cores, m = cores.flatten(-2).unsqueeze(1), cores.shape[-1]
+    matrix, total, _ = MatrixProduct.apply(log_weights.unsqueeze(1), cores, m, True)
     return matrix[0], total[0]
 
 
-def by_kernel(log_weights: Tensor, log_scale: Tensor, cores: Tensor) -> tuple[Tensor, Tensor]:
+def by_kernel(log_weights: Tensor, log_scale: Tensor, cores: Tensor, boundary: Boundary) -> tuple[Tensor, Tensor]:
     """The same, with the segments joined link by link."""
-    matrices, totals, _ = kernels.CompiledProduct.apply(log_weights, log_scale, cores, True)
+    lines = cores.shape[-1] if boundary == "ring" else 1
+    matrices, totals, _ = kernels.CompiledProduct.apply(log_weights, log_scale, cores, lines, True)
     matrix, total = matrices[0], totals[0]
     for following, log_following in zip(matrices[1:], totals[1:], strict=True):
         matrix = matrix @ following
@@ -53,11 +60,11 @@ def by_kernel(log_weights: Tensor, log_scale: Tensor, cores: Tensor) -> tuple[Te
     return matrix, total
 
 
-def check(log_weights: Tensor, log_scale: Tensor, cores: Tensor) -> None:
+def check(log_weights: Tensor, log_scale: Tensor, cores: Tensor, boundary: Boundary) -> None:
     results = []
     for product in (by_kernel, by_pytorch):
         leaves = log_weights.clone().requires_grad_(), cores.clone().requires_grad_()
-        matrix, total = product(leaves[0], log_scale, leaves[1])
+        matrix, total = product(leaves[0], log_scale, leaves[1], boundary)
         direction = torch.linspace(-1, 2, matrix.numel(), dtype=matrix.dtype).view_as(matrix)
         results.append((matrix.detach(), total, *torch.autograd.grad(matrix, leaves, direction)))
     tolerance = TOLERANCE[cores.dtype]
@@ -77,9 +84,12 @@ def check(log_weights: Tensor, log_scale: Tensor, cores: Tensor) -> None:
     dtype=st.sampled_from(list(TOLERANCE)),
     zeros=st.sampled_from([0.0, 0.3]),
     spread=st.sampled_from([1.0, 30.0]),
+    boundary=st.sampled_from(BOUNDARIES),
     seed=st.integers(0, 2**16),
 )
-def test_products_and_gradients_are_those_of_pytorch(n, rows, components, m, count, dtype, zeros, spread, seed):
+def test_products_and_gradients_are_those_of_pytorch(
+    n, rows, components, m, count, dtype, zeros, spread, boundary, seed
+):
     generator = torch.Generator().manual_seed(seed)
     cores = torch.rand(n, components, m, m, generator=generator, dtype=dtype)
     # The first row and column stay positive, so that no product is zero.
@@ -87,38 +97,43 @@ def test_products_and_gradients_are_those_of_pytorch(n, rows, components, m, cou
     log_weights = spread * torch.randn(n, rows, components, generator=generator, dtype=dtype)
     log_scale = torch.randn(n, components, generator=generator, dtype=dtype)
     with threads(count):
-        check(log_weights, log_scale, cores)
+        check(log_weights, log_scale, cores, boundary)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("m", [24, 32, 33, 64])
-def test_large_matrices(m, dtype):
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_large_matrices(boundary, m, dtype):
     generator = torch.Generator().manual_seed(m)
     cores = torch.rand(11, 9, m, m, generator=generator, dtype=dtype)
     with threads(2):
-        check(torch.randn(11, 40, 9, generator=generator, dtype=dtype), torch.zeros(11, 9, dtype=dtype), cores)
+        log_weights = torch.randn(11, 40, 9, generator=generator, dtype=dtype)
+        check(log_weights, torch.zeros(11, 9, dtype=dtype), cores, boundary)
 
 
 @pytest.mark.parametrize("count", [3, 5, 8])
-def test_more_threads_than_groups_of_rows(count):
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_more_threads_than_groups_of_rows(boundary, count):
     generator = torch.Generator().manual_seed(0)
     cores = torch.rand(23, 3, 5, 5, generator=generator, dtype=torch.float64)
     log_weights = torch.randn(23, 20, 3, generator=generator, dtype=torch.float64)
     with threads(count):
-        check(log_weights, torch.zeros(23, 3, dtype=torch.float64), cores)
+        check(log_weights, torch.zeros(23, 3, dtype=torch.float64), cores, boundary)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_weights_as_small_as_can_be(dtype):
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_weights_as_small_as_can_be(boundary, dtype):
     lowest = math.log(torch.finfo(dtype).tiny)
     log_weights = torch.linspace(1.2 * lowest, 0.0, 6 * 20 * 4, dtype=dtype).view(6, 20, 4)
     log_weights[0, 0] = torch.tensor([-math.inf, 0.0, -math.inf, torch.finfo(dtype).min])
-    check(log_weights, torch.zeros(6, 4, dtype=dtype), torch.rand(6, 4, 3, 3, dtype=dtype) + 0.1)
+    check(log_weights, torch.zeros(6, 4, dtype=dtype), torch.rand(6, 4, 3, 3, dtype=dtype) + 0.1, boundary)
 
 
 @pytest.mark.parametrize("off", [5.0, 15.0, 25.0, 40.0, 60.0])
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_lost_rows_are_reported_alike(off, dtype):
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_lost_rows_are_reported_alike(boundary, off, dtype):
     """Blocks that the variables disagree about: products fall, for some rows so far that they are lost."""
     torch.manual_seed(0)
     cores = torch.full((40, 2, 4, 4), math.exp(-off), dtype=dtype)
@@ -126,7 +141,7 @@ def test_lost_rows_are_reported_alike(off, dtype):
     index = torch.randint(2, (40, 30))
     index[:, 0] = 0
     log_weights = torch.where(index.unsqueeze(-1) == torch.arange(2), 0.0, -3 * off).to(dtype)
-    arguments = log_weights, torch.zeros(40, 2, dtype=dtype), cores
+    arguments = log_weights, torch.zeros(40, 2, dtype=dtype), cores, boundary
     with threads(1):
         _, actual = by_kernel(*arguments)
     _, expected = by_pytorch(*arguments)
@@ -136,19 +151,21 @@ def test_lost_rows_are_reported_alike(off, dtype):
     torch.testing.assert_close(actual[kept], expected[kept], rtol=TOLERANCE[dtype], atol=1e-4)
 
 
-def test_a_core_of_zeros_loses_the_row_and_nan_stays():
+@pytest.mark.parametrize("lines", [3, 1])
+def test_a_core_of_zeros_loses_the_row_and_nan_stays(lines):
     cores, log_weights = torch.ones(5, 2, 3, 3), torch.zeros(5, 4, 2)
     cores[2, 1] = 0.0
     log_weights[2, 1, 0] = -math.inf
     log_weights[3, 2, 1] = math.nan
-    matrix, total, _ = kernels.CompiledProduct.apply(log_weights, torch.zeros(5, 2), cores, False)
+    matrix, total, _ = kernels.CompiledProduct.apply(log_weights, torch.zeros(5, 2), cores, lines, False)
     assert (total[:, 1] == -math.inf).any()
     assert matrix[:, 2].isnan().any()
     assert matrix[:, [0, 3]].isfinite().all()
     assert total[:, [0, 3]].isfinite().all()
 
 
-def test_gradients_that_overflow_are_limited():
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_gradients_that_overflow_are_limited(boundary):
     cores = torch.zeros(60, 1, 4, 4)
     cores[:, :, 0, 0] = 1e-3
     cores[1:-1, :, 1:, 1:] = 1.0
@@ -156,53 +173,58 @@ def test_gradients_that_overflow_are_limited():
     log_weights = torch.zeros(60, 3, 1, requires_grad=True)
     cores.requires_grad_()
     with threads(1):
-        matrix, _ = by_kernel(log_weights, torch.zeros(60, 1), cores)
+        matrix, _ = by_kernel(log_weights, torch.zeros(60, 1), cores, boundary)
         gradients = torch.autograd.grad(matrix.sum(), (log_weights, cores))
-    expected = torch.autograd.grad(by_pytorch(log_weights, torch.zeros(60, 1), cores)[0].sum(), (log_weights, cores))
+    matrix, _ = by_pytorch(log_weights, torch.zeros(60, 1), cores, boundary)
+    expected = torch.autograd.grad(matrix.sum(), (log_weights, cores))
     for gradient, limited in zip(gradients, expected, strict=True):
         assert gradient.isfinite().all()
         torch.testing.assert_close(gradient, limited)
 
 
-def test_of_two_precisions():
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_of_two_precisions(boundary):
     """Log-weights in double precision, as of values far from every component, and cores in single precision."""
     torch.manual_seed(0)
-    chain = Chain(torch.randn(7, 3, 4, 4), "ring")
+    chain = Chain(torch.randn(7, 3, 4, 4), boundary)
     log_weights = (1e5 * torch.randn(7, 5, 3, dtype=torch.float64)).requires_grad_()
     actual = chain.log_sum(log_weights)
-    expected = Chain(chain.log_cores, "ring").log_sum(log_weights)
+    expected = Chain(chain.log_cores, boundary).log_sum(log_weights)
     torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-4)
     (gradient,) = torch.autograd.grad(actual.sum(), log_weights)
     assert gradient.dtype == torch.float64
 
 
-def test_the_same_result_every_time():
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_the_same_result_every_time(boundary):
     torch.manual_seed(0)
     cores, log_weights = torch.rand(20, 3, 6, 6), torch.randn(20, 100, 3)
     results = []
     with threads(2):
         for _ in range(3):
             leaves = log_weights.clone().requires_grad_(), cores.clone().requires_grad_()
-            matrix, total = by_kernel(leaves[0], torch.zeros(20, 3), leaves[1])
+            matrix, total = by_kernel(leaves[0], torch.zeros(20, 3), leaves[1], boundary)
             results.append((matrix, total, *torch.autograd.grad(matrix.sum(), leaves)))
     for result in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(result, results[0], strict=True))
 
 
-def test_an_empty_batch():
+@pytest.mark.parametrize("lines", [4, 1])
+def test_an_empty_batch(lines):
     log_weights = torch.zeros(3, 0, 2, requires_grad=True)
     cores = torch.rand(3, 2, 4, 4, requires_grad=True)
-    matrix, _, _ = kernels.CompiledProduct.apply(log_weights, torch.zeros(3, 2), cores, True)
-    assert matrix.shape[1:] == (0, 4, 4)
+    matrix, _, _ = kernels.CompiledProduct.apply(log_weights, torch.zeros(3, 2), cores, lines, True)
+    assert matrix.shape[1:] == (0, lines, 4)
     assert (torch.autograd.grad(matrix.sum(), cores)[0] == 0).all()
 
 
-def test_left_aside_where_it_cannot_be_used(monkeypatch):
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_left_aside_where_it_cannot_be_used(boundary, monkeypatch):
     cores = torch.rand(3, 2, 4, 4)
     assert kernels.available(cores)
     assert not kernels.available(cores.bfloat16())
     assert not kernels.available(cores.to("meta"))
-    ring = TensorRing([Normal(3)] * 4, rank=3)
+    ring = TensorRing([Normal(3)] * 4, 3, boundary)
     value = torch.randn(5, 4)
     expected = ring().log_prob(value)
     monkeypatch.setenv("GOOGOL_KERNELS", "0")

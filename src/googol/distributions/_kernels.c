@@ -14,12 +14,12 @@ _kernels.h; here are the types and instruction sets they are made for, the threa
 #include <stdlib.h>
 #include <string.h>
 
-/* Links after which a product is rescaled, and after which it is kept for the gradients: a multiple. */
-enum { RESCALED = 4, KEPT = 8 };
+/* Links after which a product is kept for the gradients: a multiple of those after which it is rescaled. */
+enum { KEPT = 8 };
 
 /* A chain, the rows of a batch, and what is wanted, all contiguous; see kernels.py for the shapes. */
 struct job {
-    long links, rows, components, rank, segments, shares, item;
+    long links, rows, components, rank, lines, rescaled, segments, shares, item;
     const void *log_weights, *log_scale, *cores, *grad;
     double *log_product;
     void *product, *fall, *factors, *kept, *grad_weights, *grad_cores, *grad_cores_of_others;
@@ -176,13 +176,14 @@ static PyObject *run_job(struct job *job) {
 
 /* Reads the sizes and `count` addresses that both functions take. */
 static int read_job(PyObject *args, struct job *job, void **addresses, Py_ssize_t count) {
-    long *sizes[] = {&job->item, &job->links, &job->rows, &job->components, &job->rank, &job->segments, &job->shares};
-    if (PyTuple_Size(args) != 7 + count) {
-        PyErr_Format(PyExc_TypeError, "expected 7 sizes and %zd addresses", count);
+    long *sizes[] = {&job->item,  &job->links,    &job->rows,     &job->components, &job->rank,
+                     &job->lines, &job->rescaled, &job->segments, &job->shares};
+    if (PyTuple_Size(args) != 9 + count) {
+        PyErr_Format(PyExc_TypeError, "expected 9 sizes and %zd addresses", count);
         return 0;
     }
-    for (Py_ssize_t i = 0; i < 7; i++) *sizes[i] = PyLong_AsLong(PyTuple_GetItem(args, i));
-    for (Py_ssize_t i = 0; i < count; i++) addresses[i] = PyLong_AsVoidPtr(PyTuple_GetItem(args, 7 + i));
+    for (Py_ssize_t i = 0; i < 9; i++) *sizes[i] = PyLong_AsLong(PyTuple_GetItem(args, i));
+    for (Py_ssize_t i = 0; i < count; i++) addresses[i] = PyLong_AsVoidPtr(PyTuple_GetItem(args, 9 + i));
     return !PyErr_Occurred();
 }
 
@@ -216,8 +217,7 @@ PyMODINIT_FUNC PyInit__kernels(void) {
     choose();
     parallel = (void (*)(void (*)(void *), void *, unsigned, unsigned))dlsym(RTLD_DEFAULT, "GOMP_parallel");
     PyObject *made = PyModule_Create(&module);
-    if (made && (PyModule_AddIntConstant(made, "BYTES", chosen->bytes) ||
-                 PyModule_AddIntConstant(made, "RESCALED", RESCALED) || PyModule_AddIntConstant(made, "KEPT", KEPT)))
+    if (made && (PyModule_AddIntConstant(made, "BYTES", chosen->bytes) || PyModule_AddIntConstant(made, "KEPT", KEPT)))
         return NULL;
     return made;
 }

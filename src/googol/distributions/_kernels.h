@@ -1,5 +1,8 @@
 /* The product of a chain's matrices, and its gradients, for LANES rows of a batch side by side.
 
+The running product of a ring has as many lines as the matrices and starts from the first of them; that of a train is
+a single line and starts from ones. At a size of one they are the same.
+
 _kernels.c includes this file for every type of number and set of instructions, with these macros defined: DOUBLE (or
 float), BYTES (the size of a vector register), TARGET (the attribute of functions that use it) and NAME(x).
 
@@ -74,9 +77,9 @@ struct NAME(scale) {
 };
 
 /* Notes the sums of the products' entries as taken out and returns their inverses. */
-static TARGET vec NAME(take)(struct NAME(scale) *scale, long m, const vec *product, long line) {
+static TARGET vec NAME(take)(struct NAME(scale) *scale, long lines, long m, const vec *product, long line) {
     vec total = {0};
-    for (long i = 0; i < m; i++)
+    for (long i = 0; i < lines; i++)
         for (long j = 0; j < m; j++) total += product[i * line + j];
     int deep = 0;
     for (int r = 0; r < LANES; r++) {
@@ -86,7 +89,7 @@ static TARGET vec NAME(take)(struct NAME(scale) *scale, long m, const vec *produ
     }
     if (deep) {
         vec least = product[0];
-        for (long i = 0; i < m; i++)
+        for (long i = 0; i < lines; i++)
             for (long j = 0; j < m; j++)
                 least = SELECT(product[i * line + j] < least, product[i * line + j], least);
         for (int r = 0; r < LANES; r++)
@@ -106,43 +109,52 @@ static TARGET vec NAME(take)(struct NAME(scale) *scale, long m, const vec *produ
 
 /* Where the factors and the kept products of a segment and a group of rows begin. */
 INLINE vec *NAME(factors)(const struct job *job, long s, long group) {
-    return (vec *)job->factors + s * ceil_div(segment_length(job), RESCALED) * ceil_div(job->rows, LANES) + group;
+    return (vec *)job->factors + s * ceil_div(segment_length(job), job->rescaled) * ceil_div(job->rows, LANES) + group;
 }
 
 INLINE vec *NAME(kept)(const struct job *job, long s, long group, long part) {
     long parts = ceil_div(segment_length(job), KEPT) - 1;
-    long size = job->rank * (job->rank | 1);
+    long size = job->lines * (job->rank | 1);
     return (vec *)job->kept + ((s * parts + part - 1) * ceil_div(job->rows, LANES) + group) * size;
 }
 
+/* Fills a product with the ones that it starts from, or returns NULL where it starts from the first matrix. */
+INLINE vec *NAME(start)(const struct job *job, vec *product) {
+    if (job->lines == job->rank) return NULL;
+    for (long x = 0; x < job->lines * (job->rank | 1); x++) product[x] = (vec){0} + 1;
+    return product;
+}
+
 static TARGET void NAME(forward)(const struct job *job, long s, long group, void *scratch) {
-    long m = job->rank, line = m | 1, components = job->components, groups = ceil_div(job->rows, LANES);
-    long begin = s * segment_length(job), end = segment_end(job, s);
-    vec *product = scratch, *next = product + m * line, *link = next + m * line, *weights = link + m * line;
+    long m = job->rank, line = m | 1, size = job->lines * line, components = job->components;
+    long begin = s * segment_length(job), end = segment_end(job, s), groups = ceil_div(job->rows, LANES);
+    vec *product = scratch, *next = product + size, *link = next + size, *weights = link + m * line;
+    const vec *before = NAME(start)(job, product); /* NULL before the first matrix of a ring */
     vec *factors = NAME(factors)(job, s, group), factor = {0};
     struct NAME(scale) scale = {0};
     for (int r = 0; r < LANES; r++) scale.mantissa[r] = scale.left[r] = 1;
     for (long t = 0; t < end - begin; t++) {
         vec shift = NAME(read_weights)(job, begin + t, group, weights);
         for (int r = 0; r < LANES; r++) scale.log_shift[r] += shift[r];
-        if (t && t % RESCALED == 0)
+        if (t && t % job->rescaled == 0)
             for (long k = 0; k < components; k++) weights[k] *= factor;
         if (t && t % KEPT == 0 && job->kept)
-            memcpy(NAME(kept)(job, s, group, t / KEPT), product, m * line * sizeof(vec));
+            memcpy(NAME(kept)(job, s, group, t / KEPT), product, size * sizeof(vec));
         const REAL *cores = (const REAL *)job->cores + (begin + t) * components * m * m;
-        NAME(link)(m, components, weights, cores, t ? link : product, line);
-        if (t) {
-            NAME(product)(m, product, line, 1, link, line, 1, next, line);
+        NAME(link)(m, components, weights, cores, before ? link : product, line);
+        if (before) {
+            NAME(product)(job->lines, m, m, before, line, 1, link, line, 1, next, line);
             vec *swapped = product;
             product = next, next = swapped;
         }
-        if ((t + 1) % RESCALED == 0 || begin + t + 1 == end)
-            factors[t / RESCALED * groups] = factor = NAME(take)(&scale, m, product, line);
+        before = product;
+        if ((t + 1) % job->rescaled == 0 || begin + t + 1 == end)
+            factors[t / job->rescaled * groups] = factor = NAME(take)(&scale, job->lines, m, product, line);
     }
     for (long r = 0; r < LANES && group * LANES + r < job->rows; r++) {
         long row = s * job->rows + group * LANES + r;
-        REAL *out = (REAL *)job->product + row * m * m;
-        for (long i = 0; i < m; i++)
+        REAL *out = (REAL *)job->product + row * job->lines * m;
+        for (long i = 0; i < job->lines; i++)
             for (long j = 0; j < m; j++) out[i * m + j] = ((REAL *)product)[(i * line + j) * LANES + r] * factor[r];
         double log_scale = scale.log_shift[r] + log(scale.mantissa[r]) + scale.exponent[r] * 0.69314718055994530942;
         job->log_product[row] = scale.lost[r] ? -INFINITY : log_scale;
@@ -152,40 +164,42 @@ static TARGET void NAME(forward)(const struct job *job, long s, long group, void
 
 /* The gradients of a segment for a group of rows, from the products kept every few links on. */
 static TARGET void NAME(backward)(const struct job *job, long s, long group, void *scratch, void *grad_cores, int add) {
-    long m = job->rank, line = m | 1, size = m * line, components = job->components;
+    long m = job->rank, line = m | 1, lines = job->lines, components = job->components;
+    long size = lines * line, size_of_link = m * line;
     long begin = s * segment_length(job), end = segment_end(job, s), groups = ceil_div(job->rows, LANES);
     long whole = ceil_div(m * m, LANES) * LANES, present = job->rows - group * LANES;
     if (present > LANES) present = LANES;
-    vec *links = scratch, *products = links + KEPT * size, *grad = products + KEPT * size, *spare = grad + size;
+    vec *links = scratch, *products = links + KEPT * size_of_link, *grad = products + KEPT * size, *spare = grad + size;
     vec *grad_link = spare + size, *transposed = grad_link + whole, *weights = transposed + whole;
     vec *grad_weights = weights + KEPT * components, *rows_first = grad_weights + components;
-    vec *factors = NAME(factors)(job, s, group), last = factors[(end - begin - 1) / RESCALED * groups];
+    vec *factors = NAME(factors)(job, s, group), last = factors[(end - begin - 1) / job->rescaled * groups];
     memset(grad, 0, size * sizeof(vec));
     for (long r = 0; r < present; r++) {
-        const REAL *in = (const REAL *)job->grad + (s * job->rows + group * LANES + r) * m * m;
-        for (long i = 0; i < m; i++)
+        const REAL *in = (const REAL *)job->grad + (s * job->rows + group * LANES + r) * lines * m;
+        for (long i = 0; i < lines; i++)
             for (long j = 0; j < m; j++) ((REAL *)grad)[(i * line + j) * LANES + r] = in[i * m + j] * last[r];
     }
     for (long part = (end - begin - 1) / KEPT; part >= 0; part--) {
         long first = begin + part * KEPT, count = end - first < KEPT ? end - first : KEPT;
-        const vec *before[KEPT]; /* the products before each link, none before the first */
-        before[0] = part ? NAME(kept)(job, s, group, part) : NULL;
+        const vec *before[KEPT]; /* the products before each link; NULL before the first matrix of a ring */
+        before[0] = part ? NAME(kept)(job, s, group, part) : NAME(start)(job, products);
         for (long t = 0; t < count; t++) {
             vec *of_link = weights + t * components;
             NAME(read_weights)(job, first + t, group, of_link);
-            if ((part || t) && t % RESCALED == 0)
+            if ((part || t) && t % job->rescaled == 0)
                 for (long k = 0; k < components; k++)
-                    of_link[k] *= factors[((part * KEPT + t) / RESCALED - 1) * groups];
+                    of_link[k] *= factors[((part * KEPT + t) / job->rescaled - 1) * groups];
             const REAL *cores = (const REAL *)job->cores + (first + t) * components * m * m;
-            NAME(link)(m, components, of_link, cores, links + t * size, line);
+            vec *link = links + t * size_of_link, *next = products + (t + 1) * size;
+            NAME(link)(m, components, of_link, cores, link, line);
             if (t + 1 == count) break;
-            before[t + 1] = before[t] ? products + t * size : links;
-            if (before[t]) NAME(product)(m, before[t], line, 1, links + t * size, line, 1, products + t * size, line);
+            before[t + 1] = before[t] ? next : link;
+            if (before[t]) NAME(product)(lines, m, m, before[t], line, 1, link, line, 1, next, line);
         }
         for (long t = count - 1; t >= 0; t--) {
             if (before[t]) {
-                NAME(product)(m, before[t], 1, line, grad, line, 1, grad_link, m);
-                NAME(product)(m, grad, line, 1, links + t * size, 1, line, spare, line);
+                NAME(product)(m, m, lines, before[t], 1, line, grad, line, 1, grad_link, m);
+                NAME(product)(lines, m, m, grad, line, 1, links + t * size_of_link, 1, line, spare, line);
                 vec *swapped = grad;
                 grad = spare, spare = swapped;
             } else
@@ -213,9 +227,9 @@ static TARGET void NAME(backward)(const struct job *job, long s, long group, voi
 }
 
 static long NAME(scratch)(const struct job *job, int backward) {
-    long m = job->rank, size = m * (m | 1), whole = ceil_div(m * m, LANES) * LANES;
-    long vectors = backward ? (2 * KEPT + 2) * size + 2 * whole + (KEPT + 2) * job->components
-                            : 3 * size + job->components;
+    long m = job->rank, size = job->lines * (m | 1), size_of_link = m * (m | 1), whole = ceil_div(m * m, LANES) * LANES;
+    long vectors = backward ? KEPT * size_of_link + (KEPT + 2) * size + 2 * whole + (KEPT + 2) * job->components
+                            : 2 * size + size_of_link + job->components;
     return vectors * sizeof(vec);
 }
 

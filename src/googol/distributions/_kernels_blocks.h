@@ -35,15 +35,16 @@ INLINE void NAME(product_block)(const int I, const int J, long size, const vec *
     UNROLL for (int i = 0; i < I; i++) UNROLL for (int j = 0; j < J; j++) out[i * line + j] = sum[i][j];
 }
 
-static TARGET void NAME(product)(long m, const vec *x, long xi, long xs, const vec *y, long ys, long yj, vec *out,
-                                 long line) {
-    for (long j = 0, J; j < m; j += J) {
-        J = share(m - j, BLOCK);
-        for (long i = 0, I; i < m; i += I) {
-            I = share(m - i, BLOCK);
+/* The same for all of `lines` lines and `columns` columns. */
+static TARGET void NAME(product)(long lines, long columns, long size, const vec *x, long xi, long xs, const vec *y,
+                                 long ys, long yj, vec *out, long line) {
+    for (long j = 0, J; j < columns; j += J) {
+        J = share(columns - j, BLOCK);
+        for (long i = 0, I; i < lines; i += I) {
+            I = share(lines - i, BLOCK);
 #define CASE(A, B)                                                                                                     \
     case 8 * A + B:                                                                                                    \
-        NAME(product_block)(A, B, m, x + i * xi, xi, xs, y + j * yj, ys, yj, out + i * line + j, line);                \
+        NAME(product_block)(A, B, size, x + i * xi, xi, xs, y + j * yj, ys, yj, out + i * line + j, line);             \
         break;
             switch (8 * I + J) { BLOCKS }
 #undef CASE

@@ -20,19 +20,21 @@ Boundary = Literal["ring", "train"]
 # numbers: of matrices that are multiplied side by side, of products kept for a gradient, of log-weights.
 _SIDE_BY_SIDE = 2**16
 _KEPT = 2**22
-_LOG_WEIGHTS = {"ring": 2**18, "train": 2**20}
+_LOG_WEIGHTS = 2**18
+_LOG_WEIGHTS_OF_VECTORS = 2**20  # a link of theirs is many calls, which cost less the more rows share them
 
 
 def rows_per_block(cores: Tensor, boundary: Boundary, batch: int, keep: bool) -> int:
     """How many rows of a batch are best worked on at a time, with or without what a gradient needs."""
     n, components, m, _ = cores.shape
     size = m * m if boundary == "ring" else m
-    most = _LOG_WEIGHTS[boundary] / (n * components)
-    if boundary == "ring" and kernels.available(cores):
+    if kernels.available(cores):
+        most = _LOG_WEIGHTS / (n * components)
         step = kernels.rows_at_once(cores)
         kept = _KEPT / (kernels.kept_products(n) * size) if keep and kernels.kept_products(n) else most
         blocks = max(1, round(batch / max(step, min(most, kept))))
         return max(1, batch) if blocks == 1 else -(-batch // (blocks * step)) * step
+    most = (_LOG_WEIGHTS if boundary == "ring" else _LOG_WEIGHTS_OF_VECTORS) / (n * components)
     most = min(most, _SIDE_BY_SIDE / size)
     most = max(16, min(most, _KEPT / (n * size))) if keep else max(64, most)
     blocks = max(1, round(batch / most))
@@ -54,8 +56,8 @@ def product(
     Returns:
         Matrices ``(B, m, m)``, or ``(B, 1, m)`` for a train, and their log-scales ``(B,)``.
     """
-    if boundary == "ring" and kernels.available(cores):
-        return _compiled(log_weights, log_scale, cores, keep)
+    if kernels.available(cores):
+        return _compiled(log_weights, log_scale, cores, cores.shape[-1] if boundary == "ring" else 1, keep)
     log_weights = log_weights + log_scale.unsqueeze(1).to(log_weights.dtype)
     if boundary == "ring":
         return _side_by_side(log_weights, cores, keep)
@@ -63,14 +65,15 @@ def product(
     return vector.unsqueeze(-2), log_scale
 
 
-def _compiled(log_weights: Tensor, log_scale: Tensor, cores: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+def _compiled(log_weights: Tensor, log_scale: Tensor, cores: Tensor, lines: int, keep: bool) -> tuple[Tensor, Tensor]:
     if log_weights.dtype == cores.dtype:
-        return _joined(*kernels.CompiledProduct.apply(log_weights, log_scale, cores, keep))
+        return _joined(*kernels.CompiledProduct.apply(log_weights, log_scale, cores, lines, keep))
     # Of another precision: what the components differ by is small beside the values, and is all that matters.
     log_weights = log_weights + log_scale.unsqueeze(1).to(log_weights.dtype)
     shift = log_weights.detach().amax(-1, keepdim=True).clamp_min(torch.finfo(cores.dtype).min)
     log_weights = (log_weights - shift).to(cores.dtype)
-    matrix, scale = _joined(*kernels.CompiledProduct.apply(log_weights, torch.zeros_like(log_scale), cores, keep))
+    zero = torch.zeros_like(log_scale)
+    matrix, scale = _joined(*kernels.CompiledProduct.apply(log_weights, zero, cores, lines, keep))
     return matrix, scale + shift.double().sum((0, 2))
 
 
