@@ -16,14 +16,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.timing import machine, markdown_table, two_threads, write, write_json
+from benchmarks.timing import machine, markdown_table, write, write_json
 from googol.data import Dataset, load
 from googol.distributions import Categorical, Normal, TensorRing
 
 OUT = Path("results/initialization")
 LATENTS, RANK, COMPONENTS = 16, 20, 10
-STEPS, EVERY, BATCH = 400, 20, 128
-LEARNING_RATES = (0.01, 0.03)
+STEPS, EVERY, BATCH = 600, 20, 128
+LEARNING_RATES = (0.01, 0.03, 0.1)
 SEEDS = (0, 1, 2)
 
 
@@ -127,7 +127,6 @@ def draw(curves: dict[str, list[list[dict[str, float]]]]) -> None:
 
 def main() -> None:
     """Measures, prints, and writes the page and the picture."""
-    two_threads()
     rows = rows_of({split: load("digits", split) for split in ("train", "valid", "test")})
     table, curves = [], {}
     for start in STARTS:
