@@ -22,13 +22,15 @@ _SIDE_BY_SIDE = 2**16
 _KEPT = 2**22
 _LOG_WEIGHTS = 2**18
 _LOG_WEIGHTS_OF_VECTORS = 2**20  # a link of theirs is many calls, which cost less the more rows share them
+# The compiled kernel forms the matrices of a train too, which large matrix products of all rows with the cores avoid.
+_LARGEST_COMPILED_TRAIN = 64
 
 
 def rows_per_block(cores: Tensor, boundary: Boundary, batch: int, keep: bool) -> int:
     """How many rows of a batch are best worked on at a time, with or without what a gradient needs."""
     n, components, m, _ = cores.shape
     size = m * m if boundary == "ring" else m
-    if kernels.available(cores):
+    if _is_compiled(cores, boundary):
         most = _LOG_WEIGHTS / (n * components)
         step = kernels.rows_at_once(cores)
         kept = _KEPT / (kernels.kept_products(n) * size) if keep and kernels.kept_products(n) else most
@@ -56,13 +58,17 @@ def product(
     Returns:
         Matrices ``(B, m, m)``, or ``(B, 1, m)`` for a train, and their log-scales ``(B,)``.
     """
-    if kernels.available(cores):
+    if _is_compiled(cores, boundary):
         return _compiled(log_weights, log_scale, cores, cores.shape[-1] if boundary == "ring" else 1, keep)
     log_weights = log_weights + log_scale.unsqueeze(1).to(log_weights.dtype)
     if boundary == "ring":
         return _side_by_side(log_weights, cores, keep)
     vector, log_scale = VectorProduct.apply(log_weights, cores, keep)
     return vector.unsqueeze(-2), log_scale
+
+
+def _is_compiled(cores: Tensor, boundary: Boundary) -> bool:
+    return kernels.available(cores) and (boundary == "ring" or cores.shape[-1] <= _LARGEST_COMPILED_TRAIN)
 
 
 def _compiled(log_weights: Tensor, log_scale: Tensor, cores: Tensor, lines: int, keep: bool) -> tuple[Tensor, Tensor]:
