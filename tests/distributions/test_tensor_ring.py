@@ -208,10 +208,10 @@ def test_a_refused_start_changes_nothing():
 
 
 @pytest.mark.parametrize("boundary", ["ring", "train"])
-def test_an_order_along_the_chain_is_that_of_a_chain_of_permuted_variables(boundary):
+@pytest.mark.parametrize("order", [[3, 0, 4, 1, 2], [0, 2, 1, 3, 4]])
+def test_an_order_along_the_chain_is_that_of_a_chain_of_permuted_variables(order, boundary):
     torch.manual_seed(0)
     variables = [Normal(3), Categorical(2), Normal(4), Categorical(3), Normal(3)]
-    order = [3, 0, 4, 1, 2]
     ours = TensorRing(variables, 3, boundary, order=order, dtype=torch.float64)
     permuted = TensorRing([variables[j] for j in order], 3, boundary, dtype=torch.float64)
     permuted._set_cores([ours.cores[j] for j in order])

@@ -151,7 +151,7 @@ class TensorRingDistribution(Distribution):
         value = value.expand(*shape, -1)
         if self._evidence is None:  # Then no variable of the chain is hidden.
             order = sorted(range(len(self._visible)), key=self._visible.__getitem__)
-            along = value if order == self._visible else value[..., order]
+            along = value if order == sorted(order) else value[..., order]
             return along.reshape(-1, len(self.chain)), None, shape
         full = self._empty(shape).to(value.dtype)
         full[..., self._visible] = value
