@@ -61,7 +61,7 @@ def demo(
                 label_weight=40.0,
                 consistency_weight=20.0,
                 warmup_epochs=min(WARMUP, epochs // 2),
-                prior=config.TensorRing(rank=32, components=10, boundary="train"),
+                prior=config.TensorRing(rank=48, components=10, boundary="train"),
                 network=config.MLP(),
             ),
             training=TrainingSettings(
