@@ -217,10 +217,9 @@ class Chain:
         if start == end:
             return None
         # In double precision: it costs little, once a chain, and what is lost here would be lost for every row.
-        log_scale = self.log_scale[start:end].double()
-        peak = log_scale.amax(-1, keepdim=True)
-        links = torch.einsum("jk,jkab->jab", (log_scale - peak).exp().to(self.cores.dtype), self.cores[start:end])
-        part = Chain.from_scaled(links.double().unsqueeze(1), peak, "ring")
+        gap = self.select(list(range(start, end)))
+        links = gap.links(gap.log_scale.new_zeros(end - start, 1, 1))  # (links, 1, m, m)
+        part = Chain.from_scaled(links.double(), gap.log_scale.double().amax(-1, keepdim=True), "ring")
         matrix, log_scale = part.product(part.cores.new_zeros(end - start, 1, 1))
         return Scaled(matrix.to(self.cores.dtype), log_scale)
 
@@ -258,9 +257,10 @@ def product_tree(links: Tensor) -> list[Tensor]:
     filling = torch.eye(m, dtype=torch.float64, device=links.device).expand(2 ** (n - 1).bit_length() - n, -1, -1)
     levels = [torch.cat([links.double(), filling])]
     while len(levels[-1]) > 1:
-        levels.append(_rescaled(levels[-1][::2] @ levels[-1][1::2]))
+        levels.append(rescaled(levels[-1][::2] @ levels[-1][1::2]))
     return levels
 
 
-def _rescaled(product: Tensor) -> Tensor:
-    return product / product.amax((-2, -1), keepdim=True).clamp_min(torch.finfo(product.dtype).tiny)
+def rescaled(product: Tensor) -> Tensor:
+    """Matrices with a largest entry of one; the scale is a constant for the gradient."""
+    return product / product.detach().amax((-2, -1), keepdim=True).clamp_min(torch.finfo(product.dtype).tiny)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from googol.distributions.chain import Boundary, Chain, full_precision, product_tree
+from googol.distributions.chain import Boundary, Chain, full_precision, product_tree, rescaled
 from googol.distributions.variables import Emissions
 
 # Weights and messages kept at a time, in numbers: larger requests are drawn in parts.
@@ -154,7 +154,7 @@ def _scaled(weights: Tensor) -> Tensor:
 def _indices_between(chain: Chain, bonds: Tensor) -> Tensor:
     """Every index in proportion to the entry of its core between the two bonds, all at once: ``(n, S)``."""
     n, m = len(chain), chain.rank
-    weights = (chain.log_scale - chain.log_scale.amax(-1, keepdim=True)).exp()
+    weights = chain.weights(chain.log_scale.new_zeros(n, 1, 1)).squeeze(1)
     cores = (chain.cores * weights[..., None, None]).flatten(-2)  # (n, N, m * m)
     pair = bonds[:-1] * m + bonds[1:]
     if pair.shape[1] < m * m:
@@ -215,7 +215,7 @@ def reparameterize(chain: Chain, emissions: Emissions, rows: Tensor, drawn: Tens
             else:
                 chosen = single.weights(log_weights)[0].unflatten(0, (count, batch))
                 before = torch.einsum("srk,ksrm->srm", chosen, by_component).unsqueeze(-2)
-        before = _rescaled(before)
+        before = rescaled(before)
     return torch.stack(values, -1)
 
 
@@ -224,12 +224,8 @@ def _following(chain: Chain, links: Tensor) -> list[Tensor]:
     after = torch.eye(chain.rank).to(links) if chain.boundary == "ring" else links.new_ones(chain.rank, 1)
     following = [after.expand(links.shape[1], -1, -1)]
     for link in reversed(links.unbind(0)[1:]):
-        following.append(_rescaled(link @ following[-1]))
+        following.append(rescaled(link @ following[-1]))
     return following[::-1]
-
-
-def _rescaled(product: Tensor) -> Tensor:
-    return product / product.detach().amax((-2, -1), keepdim=True).clamp_min(torch.finfo(product.dtype).tiny)
 
 
 def _implicit(emission: Emissions, weights: Tensor, drawn: Tensor) -> Tensor:
