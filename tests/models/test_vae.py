@@ -99,3 +99,45 @@ def test_samples_and_reconstructions_are_means_of_the_likelihood(model, x):
 def test_k_below_one_is_refused(model, x):
     with pytest.raises(ValueError, match="k must be at least 1, got 0"):
         model.importance_bound(x, 0)
+
+
+def test_the_weight_of_the_divergence_rises_in_training_and_is_one_elsewhere(x):
+    model = VAE(
+        StandardNormal(2).double(), Linear(torch.ones(2, 4).double(), 0.5), Linear(torch.ones(4, 2).double(), 0.5)
+    )
+    model.kl_warmup_epochs = 4
+    for epoch, weight in [(0, 0.25), (2, 0.75), (9, 1.0)]:
+        model.on_epoch_start(epoch, lambda: iter(()))
+        terms = model.train().loss(x, torch.empty(6, 0))
+        torch.testing.assert_close(terms["loss"], terms["reconstruction"] + weight * terms["kl"])
+        terms = model.eval().loss(x, torch.empty(6, 0))
+        torch.testing.assert_close(terms["loss"], terms["reconstruction"] + terms["kl"])
+
+
+def test_a_ring_starts_from_the_codes_when_the_warm_up_is_over(x):
+    torch.manual_seed(0)
+    ring = TensorRing([NormalVariable(3)] * 2, rank=2, dtype=torch.float64)
+    part = Linear(torch.ones(2, 4).double(), 0.5)
+    model = VAE(ring, part, Linear(torch.ones(4, 2).double(), 0.5), warmup_epochs=1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert not model.on_epoch_start(0, lambda: iter([(x, torch.empty(6, 0))]))
+    terms = model.loss(x, torch.empty(6, 0))
+    terms["loss"].backward()
+    assert all(parameter.grad is None for parameter in ring.parameters())
+    assert model.on_epoch_start(1, lambda: iter([(x, torch.empty(6, 0))]))
+    after = model.state_dict()
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"prior", "started"}
+
+
+@pytest.mark.parametrize("name", ["warmup_epochs", "kl_warmup_epochs"])
+def test_a_negative_number_of_epochs_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name} must not be negative, got -1"):
+        VAE(StandardNormal(2), nn.Identity(), nn.Identity(), **{name: -1})
+
+
+def test_the_elbo_is_the_difference_of_its_terms(model, x):
+    torch.manual_seed(3)
+    log_likelihood, kl = model.elbo_terms(x)
+    torch.manual_seed(3)
+    torch.testing.assert_close(model.elbo(x), log_likelihood - kl)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent, Normal
 from torch.func import functional_call
 
 from googol.distributions import TensorRing, TensorRingDistribution
-from googol.models.vae import VAE
+from googol.models.vae import VAE, sample_and_log_prob
 
 
 class JointVAE(VAE):
@@ -68,7 +66,6 @@ class JointVAE(VAE):
     """
 
     prior: TensorRing
-    started: Tensor
 
     def __init__(
         self,
@@ -81,7 +78,7 @@ class JointVAE(VAE):
         warmup_epochs: int = 0,
         freeze_autoencoder: bool = False,
     ) -> None:
-        super().__init__(prior, posterior, likelihood)
+        super().__init__(prior, posterior, likelihood, warmup_epochs=warmup_epochs)
         if not isinstance(posterior.latents, int):
             raise TypeError("posterior must have an attribute latents, the number of latent variables")
         self.latents = posterior.latents
@@ -97,30 +94,12 @@ class JointVAE(VAE):
                 raise ValueError(f"{name} must not be negative, got {weight}")
         self.label_weight = label_weight
         self.consistency_weight = consistency_weight
-        self.warmup_epochs = warmup_epochs
         self.freeze_autoencoder = freeze_autoencoder
-        # Whether the ring is in use yet: part of the state, so that training can be resumed.
-        self.register_buffer("started", torch.tensor(warmup_epochs == 0))
 
     # -- training
 
-    def on_epoch_start(self, epoch: int, batches: Callable[[], Iterator[tuple[Tensor, Tensor]]]) -> bool:
-        """Starts the ring from the codes of the training data when the warm-up is over.
-
-        Args:
-            epoch: The epoch that begins, from 0.
-            batches: Gives the training data in batches ``(x, y)``.
-
-        Returns:
-            Whether the prior's parameters have been set anew.
-        """
-        if epoch != self.warmup_epochs or bool(self.started):
-            return False
-        with torch.no_grad():
-            samples = [torch.cat([self.posterior(x).sample(), y], -1) for x, y in batches()]
-        self.prior.fit_initial(torch.cat(samples))
-        self.started.fill_(True)
-        return True
+    def _initial_sample(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.cat([super()._initial_sample(x, y), y], -1)
 
     def loss(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """The negative objective, averaged over the batch, and its terms.
@@ -130,12 +109,9 @@ class JointVAE(VAE):
             y: Shape ``(B, c)``; NaN = not observed.
         """
         if not bool(self.started):
-            standard = Independent(Normal(x.new_zeros(self.latents), x.new_ones(())), 1)
-            return self._negative_elbo(x, standard.log_prob)
+            return super().loss(x, y)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_autoencoder):
-            q = self.posterior(x)
-            z = q.rsample()
-            log_q = q.log_prob(z)
+            z, log_q = sample_and_log_prob(self.posterior(x))
             reconstruction = -self.likelihood(z).log_prob(x).mean()
         joint = self.prior()
         log_code, log_label = self._log_code_and_label(joint, z, y)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+
+Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
 
 class VAE(nn.Module):
@@ -14,13 +18,25 @@ class VAE(nn.Module):
 
     Any prior goes with any posterior and any likelihood: each is a module that returns a distribution.
 
+    Training can start in two ways that help rich priors. For ``warmup_epochs`` the codes have a standard normal prior,
+    and then the model's own starts from the codes of the training data. And over ``kl_warmup_epochs`` the weight of the
+    divergence from the prior rises to 1, so that the codes come into use before they are asked to be simple; bounds
+    and validation have the weight 1 throughout.
+
     Args:
         prior: Called without arguments, returns p(z).
         posterior: Called with x, returns q(z given x).
         likelihood: Called with z, returns p(x given z).
+        warmup_epochs: How many epochs with a standard normal prior come first.
+        kl_warmup_epochs: Over how many epochs the weight of the divergence rises.
+
+    Raises:
+        ValueError: One of prior and posterior lives on the unit sphere and the other does not, or a number of epochs is
+            negative.
 
     References:
-        Kingma & Welling, Auto-Encoding Variational Bayes, 2014.
+        Kingma & Welling, Auto-Encoding Variational Bayes, 2014; Bowman et al., Generating Sentences from a Continuous
+        Space, 2016, on the rising weight.
 
     Example:
         >>> import torch
@@ -37,11 +53,93 @@ class VAE(nn.Module):
         torch.Size([2, 1, 8, 8])
     """
 
-    def __init__(self, prior: nn.Module, posterior: nn.Module, likelihood: nn.Module) -> None:
+    prior: Any  # an nn.Module; it may have start_from(images) or fit_initial(codes)
+    started: Tensor
+    kl_weight: Tensor
+
+    def __init__(
+        self,
+        prior: nn.Module,
+        posterior: nn.Module,
+        likelihood: nn.Module,
+        *,
+        warmup_epochs: int = 0,
+        kl_warmup_epochs: int = 0,
+    ) -> None:
         super().__init__()
+        supports = [getattr(part, "support", None) for part in (prior, posterior)]
+        if supports[0] is not supports[1]:
+            raise ValueError(
+                "expected prior and posterior on the same space, but one of them is on the unit sphere: "
+                f"got {type(prior).__name__} and {type(posterior).__name__}"
+            )
+        for name, epochs in (("warmup_epochs", warmup_epochs), ("kl_warmup_epochs", kl_warmup_epochs)):
+            if epochs < 0:
+                raise ValueError(f"{name} must not be negative, got {epochs}")
         self.prior = prior
         self.posterior = posterior
         self.likelihood = likelihood
+        self.warmup_epochs = warmup_epochs
+        self.kl_warmup_epochs = kl_warmup_epochs
+        # Parts of the state, so that training can be resumed: whether the prior is in use yet, and the weight.
+        self.register_buffer("started", torch.tensor(warmup_epochs == 0))
+        self.register_buffer("kl_weight", torch.tensor(1.0))
+
+    # -- training
+
+    def on_epoch_start(self, epoch: int, batches: Batches) -> bool:
+        """Sets the weight of the divergence, and starts the prior from training data when the warm-up is over.
+
+        Args:
+            epoch: The epoch that begins, from 0.
+            batches: Gives the training data in batches ``(x, y)``.
+
+        Returns:
+            Whether the prior's parameters have been set anew.
+        """
+        if self.kl_warmup_epochs:
+            self.kl_weight.fill_(min(1.0, (epoch + 1) / self.kl_warmup_epochs))
+        if epoch != self.warmup_epochs:
+            return False
+        starts = self._start_prior(batches)
+        self.started.fill_(True)
+        return starts
+
+    @torch.no_grad()
+    def _start_prior(self, batches: Batches) -> bool:
+        """Starts a prior made of training images from some, and after a warm-up any other that can be from codes."""
+        if hasattr(self.prior, "start_from"):
+            self.prior.start_from(x for x, _ in batches())
+        elif self.warmup_epochs and hasattr(self.prior, "fit_initial"):
+            self.prior.fit_initial(torch.cat([self._initial_sample(x, y) for x, y in batches()]))
+        else:
+            return False
+        return True
+
+    def _initial_sample(self, x: Tensor, y: Tensor) -> Tensor:
+        """What the prior starts from: codes of training data."""
+        return self.posterior(x).sample()
+
+    def loss(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """The negative ELBO, averaged over the batch, and its two terms; labels ``y`` play no part."""
+        return self._negative_elbo(x, self.log_prior if bool(self.started) else _log_standard_normal)
+
+    def _negative_elbo(self, x: Tensor, log_prior: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        log_likelihood, kl = (term.mean() for term in self._terms(x, (), log_prior))
+        loss = self._weighted(kl) - log_likelihood
+        return {"loss": loss, "reconstruction": -log_likelihood, "kl": kl}
+
+    def _weighted(self, kl: Tensor) -> Tensor:
+        return self.kl_weight * kl if self.training and self.kl_warmup_epochs else kl
+
+    def _terms(
+        self, x: Tensor, sample_shape: tuple[int, ...], log_prior: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """log p(x given z) and log q(z given x) − log p(z) for codes drawn from q."""
+        z, log_q = sample_and_log_prob(self.posterior(x), sample_shape)
+        return self.likelihood(z).log_prob(x), log_q - log_prior(z)
+
+    # -- bounds
 
     def log_prior(self, z: Tensor) -> Tensor:
         """log p(z)."""
@@ -57,6 +155,12 @@ class VAE(nn.Module):
             Shape ``(B,)``, in nats.
         """
         return self.importance_bound(x, 1)
+
+    def elbo_terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        r"""The two terms of the bound with one z a row, :math:`\log p(x \mid z)` and
+        :math:`\log q(z \mid x) - \log p(z)`, each of shape ``(B,)``, in nats; their difference is the bound.
+        """
+        return self._terms(x, (), self.log_prior)
 
     def importance_bound(self, x: Tensor, k: int) -> Tensor:
         r"""The importance-weighted bound :math:`\log \frac1k \sum_i p(x \mid z_i) p(z_i) / q(z_i \mid x)`.
@@ -75,27 +179,42 @@ class VAE(nn.Module):
     def _importance_weighted(self, x: Tensor, k: int, log_prior: Callable[[Tensor], Tensor]) -> Tensor:
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        q = self.posterior(x)
-        z = q.rsample((k,))
-        log_weights = self.likelihood(z).log_prob(x) + log_prior(z) - q.log_prob(z)
-        return log_weights.logsumexp(0) - math.log(k)
+        log_likelihood, kl = self._terms(x, (k,), log_prior)
+        return (log_likelihood - kl).logsumexp(0) - math.log(k)
 
-    def loss(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """The negative ELBO, averaged over the batch, and its two terms; labels ``y`` play no part."""
-        return self._negative_elbo(x, self.log_prior)
-
-    def _negative_elbo(self, x: Tensor, log_prior: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-        q = self.posterior(x)
-        z = q.rsample()
-        reconstruction = -self.likelihood(z).log_prob(x).mean()
-        kl = (q.log_prob(z) - log_prior(z)).mean()
-        return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
+    # -- questions
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """The mean image decoded from the mean code of ``x``."""
-        return self.likelihood(self.posterior(x).mean).mean
+        """The mean image decoded from the mean code of ``x``, or from a code drawn where the mean is not known."""
+        q = self.posterior(x)
+        try:
+            z = q.mean
+        except NotImplementedError:
+            z = q.rsample()
+        return self.likelihood(z).mean
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
         """n images: the means of p(x given z) for z drawn from the prior."""
         return self.likelihood(self.prior().sample((n,))).mean
+
+
+def sample_and_log_prob(q: Distribution, sample_shape: tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
+    """Values drawn from a distribution, differentiable in it, with their log-densities.
+
+    A flow knows the density of what it has drawn without inverting itself.
+
+    Example:
+        >>> import torch
+        >>> z, log_q = sample_and_log_prob(torch.distributions.Normal(torch.zeros(3), 1.0), (5,))
+        >>> z.shape, log_q.shape
+        (torch.Size([5, 3]), torch.Size([5, 3]))
+    """
+    if hasattr(q, "rsample_and_log_prob"):
+        return q.rsample_and_log_prob(torch.Size(sample_shape))
+    z = q.rsample(torch.Size(sample_shape))
+    return z, q.log_prob(z)
+
+
+def _log_standard_normal(z: Tensor) -> Tensor:
+    return Independent(Normal(torch.zeros_like(z), 1.0, validate_args=False), 1).log_prob(z)
