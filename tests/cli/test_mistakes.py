@@ -12,7 +12,7 @@ import pytest
     ("arguments", "complaint"),
     [
         ("data lst", "Unrecognized options: lst; expected one of list, get; see googol data --help"),
-        ("train joint-vae --out x --epoch 3", "--epoch, 3; did you mean --epochs or --warmup-epochs?"),
+        ("train joint-vae --out x --epoch 3", "--epoch, 3; did you mean --epochs?"),
         ("train joint-vae --epoch 3", "--out RUN new folder for the run (required); Unrecognized options: --epoch 3"),
         ("train joint-vae --out x --epochs three", "--epochs: expected an integer, got 'three'; see googol train"),
     ],

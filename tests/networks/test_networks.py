@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from googol.networks import MLP, ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
-from googol.networks.layers import scaled
+from googol.networks.layers import GAINS, scaled
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (3, 32, 32), (3, 64, 64), (2, 9, 15)]
 PAIRS = [(ConvEncoder, ConvDecoder), (MLPEncoder, MLPDecoder)]
@@ -110,3 +110,15 @@ def test_mlp_agrees_with_its_formula():
 def test_wrong_shapes_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("activation", ["silu", "elu", "gated"])
+def test_a_deep_stack_keeps_the_size_of_a_signal(activation):
+    torch.manual_seed(0)
+    stack = MLP(300, 300, hidden=(300,) * 6, activation=activation)[:-1]
+    assert 0.3 < stack(torch.randn(500, 300)).square().mean() * GAINS[activation] ** 2 < 3
+
+
+def test_an_unknown_activation_is_refused():
+    with pytest.raises(ValueError, match="one of silu, elu, gated; got 'tanh'"):
+        MLP(3, 2, activation="tanh")

@@ -73,6 +73,9 @@ def _sentence(box: str) -> str:
     for machine, people in REWORDED.items():
         sentence = re.sub(machine, people, sentence)
     if meant:
+        # Of those that it finds alike, tyro names some that only other choices have: what was begun comes first.
+        begun = re.search(r"(--[\w.-]+)", sentence)
+        meant = {option for option in meant if begun and option.startswith(begun[1])} or meant
         return f"{sentence}; did you mean {' or '.join(sorted(meant))}?"
     # A misspelt option is not a subcommand that is missing.
     return sentence if ": -" in sentence else sentence + expected

@@ -120,7 +120,7 @@ def _known_choices(arguments: list[str], model: type) -> list[str]:
 
 
 def _is_part(hint: Any) -> bool:
-    return getattr(next(iter(kinds(hint).values())), "__module__", None) == config.__name__
+    return getattr(next(iter(kinds(hint).values())), "__module__", "").startswith(config.__name__)
 
 
 def _tell(result: TrainingResult, folder: Path) -> None:

@@ -31,7 +31,7 @@ def to_plain(value: Any) -> Any:
     Example:
         >>> from googol.experiments.config import MLP
         >>> to_plain(MLP(hidden=(64, 32)))
-        {'kind': 'mlp', 'hidden': [64, 32]}
+        {'kind': 'mlp', 'hidden': [64, 32], 'activation': 'silu'}
     """
     if is_dataclass(value) and not isinstance(value, type):
         options = {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
@@ -55,7 +55,7 @@ def from_plain(hint: Any, value: Any, where: str = "config") -> Any:
     Example:
         >>> from googol.experiments.config import Network
         >>> from_plain(Network, {"kind": "mlp", "hidden": [64, 32]})
-        MLP(hidden=(64, 32))
+        MLP(hidden=(64, 32), activation='silu')
         >>> from_plain(Network, {"kind": "mpl"}, "network")
         Traceback (most recent call last):
             ...

@@ -2,19 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from torch import Tensor, nn
 
 ImageShape = tuple[int, int, int]
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
-# 1 / sqrt(E[silu(u)²]) for a standard normal u.
-SILU_GAIN = 1.6765
+Activation = Literal["silu", "elu", "gated"]
+
+# 1 / sqrt(E[f(u)²]) for a standard normal u; for a gated layer two of them, one in the sigmoid.
+GAINS: dict[str, float] = {"silu": 1.6765, "elu": 1.2455, "gated": 1.8462}
 
 
-def scaled(layer: Layer) -> Layer:
-    """Draw the weights of a layer so that a stack of them with SiLU between keeps the size of a signal.
+def scaled(layer: Layer, activation: Activation = "silu") -> Layer:
+    """Draw the weights of a layer so that a stack of them with activations between keeps the size of a signal.
 
     The weights are N(0, gain² / fan-in), the biases zero (He et al., 2015, https://arxiv.org/abs/1502.01852).
     PyTorch's own start shrinks the signal threefold a layer, which costs a deep stack its first epochs.
@@ -29,7 +31,7 @@ def scaled(layer: Layer) -> Layer:
     if isinstance(layer, nn.ConvTranspose2d):
         # The weight is (inputs, outputs, height, width), and a stride spreads it over several outputs.
         fan_in = layer.weight[:, 0].numel() // math.prod(layer.stride)
-    nn.init.normal_(layer.weight, std=SILU_GAIN / math.sqrt(fan_in))
+    nn.init.normal_(layer.weight, std=GAINS[activation] / math.sqrt(fan_in))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer

@@ -6,16 +6,25 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from googol.networks.layers import check_image_shape, check_trailing, scaled
+from googol.networks.layers import Activation, check_image_shape, check_trailing, scaled
+
+# The module of each, and how many numbers it makes one of.
+ACTIVATIONS: dict[str, tuple[type[nn.Module], int]] = {"silu": (nn.SiLU, 1), "elu": (nn.ELU, 1), "gated": (nn.GLU, 2)}
 
 
 class MLP(nn.Sequential):
-    """Fully connected layers with SiLU between them; acts on the last dimension.
+    r"""Fully connected layers with activations between them; acts on the last dimension.
+
+    A gated layer is :math:`(W h + b) \odot \operatorname{sigmoid}(V h + c)` (Dauphin et al., 2017, equation 1).
 
     Args:
         inputs: Length of the vectors that come in.
         outputs: Length of the vectors that go out.
         hidden: Lengths in between; none gives a linear map.
+        activation: "silu", "elu" or "gated".
+
+    Raises:
+        ValueError: The activation is another one.
 
     Example:
         >>> import torch
@@ -24,11 +33,16 @@ class MLP(nn.Sequential):
         torch.Size([5, 4, 2])
     """
 
-    def __init__(self, inputs: int, outputs: int, *, hidden: Sequence[int] = (300, 300)):
+    def __init__(
+        self, inputs: int, outputs: int, *, hidden: Sequence[int] = (300, 300), activation: Activation = "silu"
+    ):
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"Expected activation to be one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
+        between, copies = ACTIVATIONS[activation]
         sizes = (inputs, *hidden)
         layers: list[nn.Module] = []
         for before, after in pairwise(sizes):
-            layers += [scaled(nn.Linear(before, after)), nn.SiLU()]
+            layers += [scaled(nn.Linear(before, copies * after), activation), between()]
         super().__init__(*layers, nn.Linear(sizes[-1], outputs))
 
 
@@ -39,6 +53,7 @@ class MLPEncoder(nn.Module):
         image_shape: (channels, height, width) of the images.
         outputs: Length of the vector made of each image.
         hidden: Lengths of the hidden layers.
+        activation: What is between them, see `MLP`.
 
     Example:
         >>> import torch
@@ -47,10 +62,17 @@ class MLPEncoder(nn.Module):
         torch.Size([5, 2, 10])
     """
 
-    def __init__(self, image_shape: Sequence[int], outputs: int, *, hidden: Sequence[int] = (300, 300)):
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        outputs: int,
+        *,
+        hidden: Sequence[int] = (300, 300),
+        activation: Activation = "silu",
+    ):
         super().__init__()
         self.image_shape = check_image_shape(image_shape)
-        self.layers = MLP(math.prod(self.image_shape), outputs, hidden=hidden)
+        self.layers = MLP(math.prod(self.image_shape), outputs, hidden=hidden, activation=activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (…, channels, height, width) to vectors (…, outputs)."""
@@ -66,6 +88,7 @@ class MLPDecoder(nn.Module):
         image_shape: (channels, height, width) of what is made of each vector. The channels are those of
             the image times what the likelihood needs for each of them.
         hidden: Lengths of the hidden layers.
+        activation: What is between them, see `MLP`.
 
     Example:
         >>> import torch
@@ -74,11 +97,18 @@ class MLPDecoder(nn.Module):
         torch.Size([5, 3, 1, 8, 8])
     """
 
-    def __init__(self, latents: int, image_shape: Sequence[int], *, hidden: Sequence[int] = (300, 300)):
+    def __init__(
+        self,
+        latents: int,
+        image_shape: Sequence[int],
+        *,
+        hidden: Sequence[int] = (300, 300),
+        activation: Activation = "silu",
+    ):
         super().__init__()
         self.latents = latents
         self.image_shape = check_image_shape(image_shape)
-        self.layers = MLP(latents, math.prod(self.image_shape), hidden=hidden)
+        self.layers = MLP(latents, math.prod(self.image_shape), hidden=hidden, activation=activation)
 
     def forward(self, z: Tensor) -> Tensor:
         """Vectors (…, latents) to images (…, channels, height, width)."""

@@ -37,6 +37,11 @@ class DiagonalNormal(nn.Module):
         self.encoder = encoder
         self.latents = latents
 
+    @staticmethod
+    def encoder_outputs(latents: int) -> int:
+        """The length of the encoder's vectors."""
+        return 2 * latents
+
     def forward(self, x: Tensor) -> Independent:
         """The distribution of z, event shape (latents,).
 

@@ -1,0 +1,33 @@
+"""The choices of an experiment as plain data: what the command line offers, and what `config.yaml` says.
+
+Each choice is a small frozen dataclass whose fields are the options and whose `build` makes the part. A new one
+is such a class and its name in the union at the end of its file; the command line, the file and its errors follow.
+Importing this imports no other part of googol, so that help is fast.
+"""
+
+from googol.experiments.config.common import ImageShape
+from googol.experiments.config.likelihoods import Bernoulli, DiscretizedLogistic, Likelihood, Normal
+from googol.experiments.config.models import VAE, JointVAE, Model
+from googol.experiments.config.networks import MLP, Conv, Network
+from googol.experiments.config.posteriors import Diagonal, Posterior
+from googol.experiments.config.priors import JointPrior, Prior, StandardNormal, TensorRing
+
+__all__ = [
+    "MLP",
+    "VAE",
+    "Bernoulli",
+    "Conv",
+    "Diagonal",
+    "DiscretizedLogistic",
+    "ImageShape",
+    "JointPrior",
+    "JointVAE",
+    "Likelihood",
+    "Model",
+    "Network",
+    "Normal",
+    "Posterior",
+    "Prior",
+    "StandardNormal",
+    "TensorRing",
+]

@@ -1,0 +1,108 @@
+"""The choices of models, each with its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from googol.experiments.config.common import ImageShape, require
+from googol.experiments.config.likelihoods import Bernoulli, Likelihood
+from googol.experiments.config.networks import Conv, Network
+from googol.experiments.config.posteriors import Diagonal, Posterior
+from googol.experiments.config.priors import JointPrior, Prior, StandardNormal, TensorRing
+
+if TYPE_CHECKING:
+    from googol import models
+    from googol.data import Condition
+
+
+@dataclass(frozen=True)
+class VAE:
+    """A variational autoencoder: any prior, no conditions."""
+
+    takes_conditions: ClassVar[bool] = False
+
+    latents: int = 32
+    """numbers in a code"""
+    warmup_epochs: int = 0
+    """epochs with a standard normal prior, before a learned one starts from the codes"""
+    kl_warmup_epochs: int = 0
+    """epochs over which the weight of the divergence from the prior rises to 1"""
+    prior: Prior = StandardNormal()
+    posterior: Posterior = Diagonal()
+    likelihood: Likelihood = Bernoulli()
+    network: Network = Conv()
+
+    def __post_init__(self) -> None:
+        require(1, latents=self.latents)
+        require(0, warmup_epochs=self.warmup_epochs, kl_warmup_epochs=self.kl_warmup_epochs)
+
+    def build(self, image_shape: ImageShape, schema: Sequence[Condition]) -> models.VAE:
+        """The model, with weights to start from."""
+        from googol.models import VAE as Model
+
+        posterior = self.posterior.build(self.network, image_shape, self.latents)
+        return Model(
+            self.prior.build(self.latents, posterior, image_shape),
+            posterior,
+            self.likelihood.build(self.network, image_shape, self.latents),
+            warmup_epochs=self.warmup_epochs,
+            kl_warmup_epochs=self.kl_warmup_epochs,
+        )
+
+
+@dataclass(frozen=True)
+class JointVAE:
+    """A variational autoencoder whose codes and conditions share one tensor ring: generates under any conditions."""
+
+    takes_conditions: ClassVar[bool] = True
+
+    latents: int = 12
+    """numbers in a code"""
+    label_weight: float = 50.0
+    """weight of log p(y given z), which makes the codes tell the conditions"""
+    consistency_weight: float = 10.0
+    """weight of reading back generated images as what they were generated for"""
+    warmup_epochs: int = 2
+    """epochs without conditions and with a standard normal prior, before the ring starts from the codes"""
+    freeze_autoencoder: bool = False
+    """train the ring alone after the warm-up ("pretrained VAE")"""
+    prior: JointPrior = TensorRing(rank=64, boundary="train")
+    posterior: Posterior = Diagonal()
+    likelihood: Likelihood = Bernoulli()
+    network: Network = Conv()
+
+    def __post_init__(self) -> None:
+        require(1, latents=self.latents)
+        require(0, label_weight=self.label_weight, consistency_weight=self.consistency_weight)
+        require(0, warmup_epochs=self.warmup_epochs)
+        if self.freeze_autoencoder and self.warmup_epochs == 0:
+            raise ValueError(
+                "freeze_autoencoder needs warmup_epochs of at least 1, in which the autoencoder is trained"
+            )
+
+    def build(self, image_shape: ImageShape, schema: Sequence[Condition]) -> models.JointVAE:
+        """The model, with weights to start from.
+
+        Raises:
+            ValueError: There is no condition, or a continuous one but no warm-up.
+        """
+        from googol.models import JointVAE as Model
+
+        if not schema:
+            raise ValueError("a joint-vae needs data with conditions, and these have none; train a vae, or add them")
+        if self.warmup_epochs == 0 and any(condition.values is None for condition in schema):
+            raise ValueError("continuous conditions need warmup_epochs of at least 1, after which the ring meets them")
+        return Model(
+            self.prior.build_joint(self.latents, schema),
+            self.posterior.build(self.network, image_shape, self.latents),
+            self.likelihood.build(self.network, image_shape, self.latents),
+            label_weight=self.label_weight,
+            consistency_weight=self.consistency_weight,
+            warmup_epochs=self.warmup_epochs,
+            freeze_autoencoder=self.freeze_autoencoder,
+        )
+
+
+Model = VAE | JointVAE
