@@ -115,7 +115,7 @@ def test_wrong_shapes_are_refused(call, message):
 @pytest.mark.parametrize("activation", ["silu", "elu", "gated"])
 def test_a_deep_stack_keeps_the_size_of_a_signal(activation):
     torch.manual_seed(0)
-    stack = MLP(300, 300, hidden=(300,) * 6, activation=activation)[:-1]
+    stack = nn.Sequential(*list(MLP(300, 300, hidden=(300,) * 6, activation=activation))[:-1])
     assert 0.3 < stack(torch.randn(500, 300)).square().mean() * GAINS[activation] ** 2 < 3
 
 
