@@ -40,6 +40,10 @@ COMMANDS = {
         "measure a model on images that it was not trained on",
         "googol evaluate RUN --metrics elbo,condition-accuracy",
     ),
+    "reproduce": (
+        "train and measure the rows of a published table, beside the published numbers",
+        "googol reproduce sylvester --row vae,h-snf --data caltech101",
+    ),
     "data": (
         "list or download data sets",
         "googol data list",

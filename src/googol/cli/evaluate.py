@@ -24,6 +24,8 @@ Examples:
 metrics:
   elbo                 lower bound of log p(x), in nats an image
   iwae                 importance-weighted bound with k samples, in nats an image
+  active-units         how many latents vary between images (variance of their posterior means above 0.01)
+  parameters           how many the model has, in all and by part
   fid                  Fréchet distance between features of generated and of real images; smaller is better
   condition-accuracy   how often generated images have the conditions they were asked for
   imputation-accuracy  how often the most probable value given the image is the true one
@@ -82,11 +84,15 @@ class Evaluate:
 def _tell(name: str, value: Any, found: dict[str, Any]) -> None:
     if isinstance(value, dict):
         if len(value) > 1:
-            for condition, each in value.items():
-                print(f"  {condition:<20} {each:8.4f}")
+            for part, each in value.items():
+                print(f"  {part:<20} {_number(each)}")
     elif not name.endswith("_standard_error"):
         error = found.get(f"{name}_standard_error")
-        print(f"{name:<22} {value:8.4f}" if error is None else f"{name:<22} {value:8.2f} ± {error:.2f}")
+        print(f"{name:<22} {_number(value)}" if error is None else f"{name:<22} {value:8.2f} ± {error:.2f}")
+
+
+def _number(value: float) -> str:
+    return f"{value:8,}" if isinstance(value, int) else f"{value:8.4f}"
 
 
 def parse(arguments: list[str]) -> Any:

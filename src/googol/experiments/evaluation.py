@@ -60,7 +60,7 @@ def evaluate(
 
 
 def _all(run: Run) -> tuple[str, ...]:
-    bounds = ("elbo", "iwae")
+    bounds = ("elbo", "iwae", "active_units", "parameters")
     if run.conditions:
         return (*bounds, "fid", "condition_accuracy", "imputation_accuracy")
     return (*bounds, "fid") if run.schema else bounds

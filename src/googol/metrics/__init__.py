@@ -1,10 +1,11 @@
-"""What a model is worth: bounds of the likelihood, accuracies of conditions, Fréchet distance."""
+"""What a model is worth: bounds of the likelihood, accuracies of conditions, Fréchet distance, use of the codes."""
 
 from googol.metrics.accuracy import Accuracy, agreement, condition_accuracy, imputation_accuracy
 from googol.metrics.bounds import Estimate, elbo, importance_bound
 from googol.metrics.catalogue import JUDGED, METRICS, evaluate, metric_names
 from googol.metrics.classifier import Classifier, train_classifier
 from googol.metrics.classifier_cache import cached_classifier
+from googol.metrics.codes import active_units, parameter_counts
 from googol.metrics.evaluation import evaluating
 from googol.metrics.frechet import ClassifierFeatures, InceptionFeatures, fid, frechet_distance
 
@@ -16,6 +17,7 @@ __all__ = [
     "ClassifierFeatures",
     "Estimate",
     "InceptionFeatures",
+    "active_units",
     "agreement",
     "cached_classifier",
     "condition_accuracy",
@@ -27,5 +29,6 @@ __all__ = [
     "importance_bound",
     "imputation_accuracy",
     "metric_names",
+    "parameter_counts",
     "train_classifier",
 ]

@@ -1,7 +1,7 @@
 """All metrics by name."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import nn
@@ -10,13 +10,17 @@ from googol.data import Dataset, unknown
 from googol.metrics.accuracy import Accuracy, condition_accuracy, imputation_accuracy
 from googol.metrics.bounds import Estimate, elbo, importance_bound
 from googol.metrics.classifier import Classifier
+from googol.metrics.codes import active_units, parameter_counts
 from googol.metrics.frechet import ClassifierFeatures, fid
 
-METRICS = ("elbo", "iwae", "fid", "condition_accuracy", "imputation_accuracy", "classifier_accuracy")
+METRICS = (
+    *("elbo", "iwae", "active_units", "parameters"),
+    *("fid", "condition_accuracy", "imputation_accuracy", "classifier_accuracy"),
+)
 # Those that need a classifier.
 JUDGED = ("fid", "condition_accuracy", "classifier_accuracy")
 
-Value = float | dict[str, float]
+Value = float | Mapping[str, float]
 
 
 def metric_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -64,7 +68,8 @@ def evaluate(
 
     Returns:
         The metrics under their names, accuracies as fractions. Besides, with ``_standard_error`` appended,
-        what the bounds are uncertain by, and with ``_each`` appended, the accuracy of each condition.
+        what the bounds are uncertain by, and with ``_each`` appended, the accuracy of each condition and the
+        parameters of each part.
 
     Raises:
         ValueError: A metric is unknown, or needs what the model or the call does not have.
@@ -76,6 +81,11 @@ def evaluate(
             found |= _bound(name, elbo(model, data, seed=seed))
         elif name == "iwae":
             found |= _bound(name, importance_bound(model, data, k, seed=seed))
+        elif name == "active_units":
+            found[name] = active_units(model, data, seed=seed)
+        elif name == "parameters":
+            counts = parameter_counts(model)
+            found |= {name: sum(counts.values()), f"{name}_each": counts}
         elif name == "imputation_accuracy":
             found |= _accuracy(name, imputation_accuracy(model, data, seed=seed))
         elif name == "fid" and features is not None:
@@ -95,7 +105,8 @@ def _check_model(name: str, model: Any) -> None:
     """Raise a ValueError unless the model can do what a metric needs."""
     if name == "condition_accuracy" and "given" not in inspect.signature(model.sample).parameters:
         raise ValueError(f"The metric {name} needs a model of conditions; {type(model).__name__} has none.")
-    method = {"elbo": "elbo", "iwae": "importance_bound", "imputation_accuracy": "impute"}.get(name, "sample")
+    needed = {"elbo": "elbo", "iwae": "importance_bound", "active_units": "posterior", "imputation_accuracy": "impute"}
+    method = needed.get(name, "parameters" if name == "parameters" else "sample")
     if not hasattr(model, method):
         raise ValueError(f"The metric {name} needs a model that can {method}; {type(model).__name__} cannot.")
 

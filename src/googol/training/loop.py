@@ -60,7 +60,7 @@ def fit(
             the end `model.safetensors` and `model.json`.
         settings: The settings.
         figures: What to draw while training: `figures/NAME.png` for each name.
-        config: What is needed to build the model again; goes into `model.json`.
+        config: What is needed to build the model again; goes into `model.json`, with the result under "training".
         resume: Go on with the run in `out`, from its start if it has no checkpoint yet.
 
     Raises:
@@ -139,9 +139,10 @@ class _Run:
             except NonFiniteLossError as error:
                 kept = f"the checkpoint of step {self.saved_step} stays" if self.saved_step else "no checkpoint yet"
                 raise NonFiniteLossError(f"{error}; training stopped, {kept}") from None
-        self.export(config)
         epochs = progress.step / progress.steps_per_epoch
-        return TrainingResult(progress.step, epochs, progress.best_loss, progress.seconds, reason)
+        result = TrainingResult(progress.step, epochs, progress.best_loss, progress.seconds, reason)
+        self.export({**config, "training": asdict(result)})
+        return result
 
     def finished(self) -> StoppedBy | None:
         if self.progress.step >= self.total_steps:

@@ -1,0 +1,203 @@
+"""Running the rows of a table: each data set and seed is a run, and leaves one JSON file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import googol
+from googol.experiments import plain
+from googol.experiments.evaluation import evaluate
+from googol.experiments.experiment import Experiment
+from googol.experiments.run import open_run, resume, train
+from googol.experiments.table import Row, Table
+from googol.training import load_config, write_file
+
+# What may differ between two runs of the same experiment: where and how long, not what.
+CIRCUMSTANCES = ("accelerator", "devices", "time_budget", "log_every", "checkpoint_every_seconds", "figure_every")
+CURVE_POINTS = 60
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row of a table on one data set with one seed."""
+
+    table: Table
+    row: Row
+    data: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of its folder and of its result."""
+        return f"{self.row.name}-{self.data}-{self.seed}"
+
+    def experiment(self, **settings: Any) -> Experiment:
+        """What is to be done."""
+        return self.table.experiment(self.row, self.data, seed=self.seed, **settings)
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """Where the runs of a table are, and under which circumstances they are made.
+
+    Arguments:
+        runs: The folder of the runs.
+        results: The folder of the results.
+        budget: Minutes that a training may take; then it stops where it is, which the result says.
+        data_dir: The folder of the data files.
+    """
+
+    runs: Path = Path("runs")
+    results: Path = Path("results")
+    budget: float | None = None
+    data_dir: str | None = None
+
+    def result(self, cell: Cell) -> Path:
+        """The file of a result."""
+        return self.results / cell.table.name / f"{cell.name}.json"
+
+    def run(self, cell: Cell) -> bool:
+        """Trains and measures, unless that is done; goes on where an earlier call was interrupted.
+
+        Returns:
+            False if another process is at it.
+        """
+        from filelock import FileLock, Timeout
+
+        if self.result(cell).exists():
+            return True
+        folder = self.runs / cell.table.name / cell.name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(f"{folder}.lock", timeout=0):
+                self._train(cell, folder)
+                self._measure(cell, folder)
+        except Timeout:
+            return False
+        return True
+
+    def _train(self, cell: Cell, folder: Path) -> None:
+        if (folder / "model.json").is_file():
+            return
+        if (folder / "config.yaml").is_file():
+            resume(folder, data_dir=self.data_dir)
+        else:
+            settings = {} if self.budget is None else {"training": {"time_budget": self.budget}}
+            train(cell.experiment(data_dir=self.data_dir, **settings), folder)
+
+    def _measure(self, cell: Cell, folder: Path) -> None:
+        experiment = cell.experiment()
+        run = open_run(folder)
+        data = run.load(split="test", data_dir=self.data_dir)
+        start = time.monotonic()
+        metrics = ["parameters", *cell.table.metrics[cell.data]]
+        values = evaluate(run, metrics, data_dir=self.data_dir, **cell.table.evaluation[cell.data])
+        content = {
+            "table": cell.table.name,
+            "row": cell.row.name,
+            "data": cell.data,
+            "seed": cell.seed,
+            "metrics": values,
+            "evaluation": dict(cell.table.evaluation[cell.data]),
+            "exact_data": data.exact,
+            "remark": data.remark,
+            "training": load_config(folder)["training"],
+            "evaluation_minutes": round((time.monotonic() - start) / 60, 2),
+            "device": _device(),
+            "versions": {"googol": googol.__version__, "torch": str(torch.__version__)},
+            "experiment": settings_of(experiment),
+            "curve": _curve(folder / "metrics.csv"),
+        }
+        path = self.result(cell)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def run_all(reproduction: Reproduction, cells: Sequence[Cell], *, jobs: int = 1) -> None:
+    """Runs cells one after the other, or several side by side in processes of their own.
+
+    Raises:
+        RuntimeError: A process failed; it has said why.
+    """
+    todo = [cell for cell in cells if not reproduction.result(cell).exists()]
+    if jobs == 1:
+        for number, cell in enumerate(todo, 1):
+            print(f"{cell.table.name} {cell.name} ({number} of {len(todo)})", file=sys.stderr)
+            if not reproduction.run(cell):
+                print(f"{cell.name}: another process is at it", file=sys.stderr)
+        return
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ThreadPoolExecutor(jobs) as pool:
+        done = list(pool.map(lambda cell: _run_apart(reproduction, cell, threads), todo))
+    failed = [cell.name for cell, code in zip(todo, done, strict=True) if code]
+    if failed:
+        raise RuntimeError(f"failed: {', '.join(failed)}")
+
+
+def _run_apart(reproduction: Reproduction, cell: Cell, threads: int) -> int:
+    options = {"row": cell.row.name, "data": cell.data, "runs": reproduction.runs, "results": reproduction.results}
+    options |= {"budget": reproduction.budget, "data-dir": reproduction.data_dir}
+    given = [text for key, value in options.items() if value is not None for text in (f"--{key}", str(value))]
+    command = [sys.executable, "-m", "googol", "reproduce", cell.table.name, *given, "--seed", str(cell.seed)]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    return subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False).returncode
+
+
+def read_results(folder: Path, table: Table) -> tuple[list[dict[str, Any]], list[str]]:
+    """The results of a table that were made with the settings that its rows have now, and the files of the others."""
+    found, stale = [], []
+    for path in sorted((folder / table.name).glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if _is_current(content, table):
+            found.append(content)
+        else:
+            stale.append(path.name)
+    return found, stale
+
+
+def _is_current(content: dict[str, Any], table: Table) -> bool:
+    try:
+        experiment = table.experiment(table.row(content["row"]), content["data"], seed=content["seed"])
+    except ValueError:
+        return False
+    return settings_of(experiment) == content["experiment"]
+
+
+def settings_of(experiment: Experiment) -> dict[str, Any]:
+    """All that decides what an experiment finds, as plain data."""
+    settings = json.loads(json.dumps(plain.to_plain(experiment)))
+    for key in CIRCUMSTANCES:
+        settings["training"].pop(key)
+    settings.pop("data_dir")
+    return settings
+
+
+def _device() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def _curve(path: Path) -> list[list[float]]:
+    """Epoch and validation loss, some sixty of them."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["split"] == "valid"]
+    return [[int(row["epoch"]), round(float(row["loss"]), 3)] for row in _thinned(rows)]
+
+
+def _thinned(rows: Sequence[dict[str, str]]) -> Iterator[dict[str, str]]:
+    step = max(1, -(-len(rows) // CURVE_POINTS))
+    return (row for number, row in enumerate(rows) if number % step == 0 or number == len(rows) - 1)

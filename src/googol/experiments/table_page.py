@@ -1,0 +1,160 @@
+"""The page of a table: what was published beside what was found here."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from googol.experiments.reproduction import read_results
+from googol.experiments.table import Published, Row, Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NOTES = "notes.md"
+
+
+def summary(table: Table, results: Path, rows: Sequence[Row] | None = None) -> dict[str, Any]:
+    """A table as plain data: an entry for each row, data set and metric.
+
+    Arguments:
+        table: The table.
+        results: The folder of all results.
+        rows: Which rows; by default those of the table.
+    """
+    found, _ = read_results(results, table)
+    entries = []
+    for data in table.data:
+        for row in rows or table.rows:
+            runs = [run for run in found if (run["row"], run["data"]) == (row.name, data)]
+            for metric in table.metrics[data]:
+                entries.append(_entry(row, data, metric, runs))
+    return {"table": table.name, "rows": entries}
+
+
+def _entry(row: Row, data: str, metric: str, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    published = row.published.get(data, {}).get(metric)
+    values = [run["metrics"][metric] for run in runs]
+    minutes = [run["training"]["seconds"] / 60 for run in runs]
+    return {
+        "row": row.name,
+        "data": data,
+        "metric": metric,
+        "published": None if published is None else published.value,
+        "ours": statistics.fmean(values) if values else None,
+        "sd": statistics.stdev(values) if len(values) > 1 else None,
+        "seeds": len(values),
+        "exact_data": runs[0]["exact_data"] if runs else None,
+        "minutes": round(statistics.fmean(minutes), 1) if minutes else None,
+        "device": runs[0]["device"] if runs else None,
+    }
+
+
+def write_page(table: Table, results: Path) -> Path:
+    """Writes `README.md` and the curves of a table; remarks in `notes.md` beside them are taken over."""
+    from googol.training import to_png, write_file
+
+    folder = results / table.name
+    found, stale = read_results(results, table)
+    parts = [f"# {table.title}", f"Published: {table.source}.", table.remark]
+    parts.append(
+        f"Made by `googol reproduce {table.name}`. *Ours* is the mean ± standard deviation over seeds. The gain is "
+        f"over the row *{table.row(table.baseline).title}*, in the direction in which the metric gets better."
+    )
+    for data in table.data:
+        runs = [run for run in found if run["data"] == data]
+        if runs:
+            parts += [f"## {data}", _about_data(runs), *_markdown(table, data, runs)]
+            write_file(folder / f"{data}.png", to_png(_curves(table, data, runs)))
+            parts.append(f"![Validation loss of each row over the epochs]({data}.png)")
+    if stale:
+        parts.append(f"Not shown, since their rows have other settings by now: {', '.join(stale)}.")
+    if (folder / NOTES).is_file():
+        parts.append((folder / NOTES).read_text(encoding="utf-8").strip())
+    page = folder / "README.md"
+    write_file(page, ("\n\n".join(part.strip() for part in parts if part) + "\n").encode())
+    return page
+
+
+def _about_data(runs: Sequence[Mapping[str, Any]]) -> str:
+    exact = "The published data and split" if runs[0]["exact_data"] else "**Not the published data**"
+    remark = f": {runs[0]['remark']}." if runs[0]["remark"] else "."
+    evaluation = ", ".join(f"{key} = {value:,}" for key, value in runs[0]["evaluation"].items())
+    return f"{exact}{remark} Evaluation: {evaluation or 'as by default'}."
+
+
+def _markdown(table: Table, data: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    metrics = table.metrics[data]
+    head = ["row"]
+    for title in metrics.values():
+        head += [f"{title}, published", "ours", "gain, published", "ours"]
+    lines = [[*head, "parameters", "seeds", "minutes", "epochs", "device"]]
+    for row in _all_rows(table, runs):
+        mine = [run for run in runs if run["row"] == row.name]
+        if not mine and data not in row.published:
+            continue
+        line = [f"**{row.title}**" if data not in row.published else row.title]
+        for metric in metrics:
+            line += _cells(table, data, metric, row, runs)
+        lines.append([*line, *_circumstances(mine)])
+    rule = ["---"] + ["---:"] * (len(lines[0]) - 1)
+    text = "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], rule, *lines[1:]])
+    return [text, "Rows in bold are not in the published table." if any("**" in line[0] for line in lines) else ""]
+
+
+def _all_rows(table: Table, runs: Sequence[Mapping[str, Any]]) -> Iterable[Row]:
+    return [row for row in table.rows if row.published or any(run["row"] == row.name for run in runs)]
+
+
+def _cells(table: Table, data: str, metric: str, row: Row, runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    def value(of: Row) -> tuple[Published | None, list[float]]:
+        return of.published.get(data, {}).get(metric), [run["metrics"][metric] for run in runs if run["row"] == of.name]
+
+    published, ours = value(row)
+    base_published, base = value(table.row(table.baseline))
+    sign = -1 if metric.endswith("bits_per_dim") else 1
+    is_base = row.name == table.baseline
+    gains = (
+        None if is_base or not (published and base_published) else sign * (published.value - base_published.value),
+        None if is_base or not (ours and base) else sign * (statistics.fmean(ours) - statistics.fmean(base)),
+    )
+    shown = "" if published is None else _number(published.value, published.sd)
+    sd = statistics.stdev(ours) if len(ours) > 1 else None
+    mean = _number(statistics.fmean(ours), sd) if ours else ""
+    return [shown, mean, *("" if gain is None else f"{gain:+.2f}" for gain in gains)]
+
+
+def _number(value: float, sd: float | None) -> str:
+    return f"{value:.2f}" if sd is None else f"{value:.2f} ± {sd:.2f}"
+
+
+def _circumstances(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not runs:
+        return [""] * 5
+    minutes = statistics.fmean(run["training"]["seconds"] for run in runs) / 60
+    epochs = statistics.fmean(run["training"]["epochs"] for run in runs)
+    cut = " (budget)" if any(run["training"]["stopped_by"] == "time_budget" for run in runs) else ""
+    parameters = runs[0]["metrics"].get("parameters", 0)
+    devices = sorted({run["device"] for run in runs})
+    return [f"{parameters:,}", str(len(runs)), f"{minutes:.1f}", f"{epochs:.0f}{cut}", "; ".join(devices)]
+
+
+def _curves(table: Table, data: str, runs: Sequence[Mapping[str, Any]]) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axis = figure.add_subplot()
+    for number, row in enumerate(_all_rows(table, runs)):
+        for seed, run in enumerate(run for run in runs if run["row"] == row.name):
+            epochs, losses = zip(*run["curve"], strict=True)
+            label = row.title if seed == 0 else None
+            axis.plot(epochs, losses, color=f"C{number % 10}", linewidth=1, label=label, alpha=0.9)
+    finals = sorted(run["curve"][-1][1] for run in runs)
+    spread = max(finals[-1] - finals[0], abs(finals[0]) * 0.02)
+    axis.set(title=f"{table.title}: {data}", xlabel="epoch", ylabel="validation loss, nats")
+    axis.set_ylim(min(min(loss for _, loss in run["curve"]) for run in runs) - 0.2 * spread, finals[-1] + 3 * spread)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize="small")
+    return figure
