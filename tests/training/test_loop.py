@@ -49,7 +49,7 @@ def test_a_run_learns_and_leaves_everything(tmp_path: Path) -> None:
     names = {"samples.png", "reconstructions.png", "latent_space.png", "prior.png"}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == names
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
-    assert load_config(tmp_path) == {"latents": 2}
+    assert load_config(tmp_path) == {"latents": 2, "training": result.about}
     loaded = load_weights(TinyVAE(), tmp_path).eval()
     x = tiny_data(5).pixels()
     assert torch.equal(loaded.encoder(x), model.eval().encoder(x))

@@ -141,7 +141,7 @@ class _Run:
                 raise NonFiniteLossError(f"{error}; training stopped, {kept}") from None
         epochs = progress.step / progress.steps_per_epoch
         result = TrainingResult(progress.step, epochs, progress.best_loss, progress.seconds, reason)
-        self.export({**config, "training": asdict(result)})
+        self.export({**config, "training": result.about})
         return result
 
     def finished(self) -> StoppedBy | None:

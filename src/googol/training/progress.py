@@ -28,3 +28,8 @@ class TrainingResult:
     best_loss: float
     seconds: float
     stopped_by: StoppedBy
+
+    @property
+    def about(self) -> dict[str, float | str]:
+        """How long it took and why it stopped, as plain data."""
+        return {"steps": self.steps, "epochs": self.epochs, "seconds": self.seconds, "stopped_by": self.stopped_by}
