@@ -1,5 +1,9 @@
 """Posteriors: modules that return q(z given x) when called with x."""
 
+from googol.posteriors.autoregressive import InverseAutoregressiveFlow
 from googol.posteriors.diagonal import DiagonalNormal
+from googol.posteriors.householder import HouseholderFlow
+from googol.posteriors.planar import PlanarFlow
+from googol.posteriors.sylvester import SylvesterFlow
 
-__all__ = ["DiagonalNormal"]
+__all__ = ["DiagonalNormal", "HouseholderFlow", "InverseAutoregressiveFlow", "PlanarFlow", "SylvesterFlow"]

@@ -1,0 +1,66 @@
+"""What posteriors made of a flow share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.distributions import Transform
+
+from googol.distributions.flows import ComposedTransform, NormalizingFlow
+from googol.posteriors.diagonal import DiagonalNormal
+
+
+class FlowPosterior(nn.Module):
+    r"""q(z given x): independent normal codes, moved by transforms that depend on x too.
+
+    .. math:: z = f_F \circ \cdots \circ f_1(z_0), \qquad z_0 \sim N(\mu(x), \operatorname{diag} \sigma^2(x)), \qquad
+        \log q(z \mid x) = \log q(z_0 \mid x) - \sum_k \log \left| \det \frac{\partial f_k}{\partial z_{k-1}} \right|
+
+    The first 2 · latents numbers of the encoder's vectors are read as `DiagonalNormal` reads them; a subclass
+    makes transforms of the rest.
+
+    Args:
+        encoder: From x to vectors (…, outputs).
+        latents: The number of latent variables.
+        outputs: The length of the encoder's vectors.
+    """
+
+    def __init__(self, encoder: nn.Module, latents: int, outputs: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.latents = latents
+        self.outputs = outputs
+        self.base = DiagonalNormal(nn.Identity(), latents)
+
+    def transforms(self, parameters: Tensor) -> Sequence[Transform]:
+        """The transforms in the order in which they move codes, from what the encoder says beyond the normal."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> NormalizingFlow:
+        """The distribution of z, event shape (latents,).
+
+        Its ``rsample_and_log_prob`` is cheap; ``log_prob`` of any other z has to invert the transforms first.
+
+        Raises:
+            ValueError: If the encoder's vectors do not have the length that `encoder_outputs` says.
+        """
+        outputs = self.encoder(x)
+        if outputs.shape[-1] != self.outputs:
+            raise ValueError(
+                f"Expected encoder to give encoder_outputs(…) = {self.outputs} numbers; got {outputs.shape[-1]}."
+            )
+        normal, rest = outputs.split([2 * self.latents, self.outputs - 2 * self.latents], dim=-1)
+        # The library's flows map codes to the base; ours are cheap from the base to codes.
+        return NormalizingFlow(ComposedTransform(*self.transforms(rest)).inv, self.base(normal))
+
+
+def check_at_least_one(**options: int) -> None:
+    """Refuses options that do not count anything.
+
+    Raises:
+        ValueError: If one is less than 1.
+    """
+    for name, value in options.items():
+        if value < 1:
+            raise ValueError(f"Expected {name} to be at least 1; got {value}.")

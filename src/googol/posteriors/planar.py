@@ -1,0 +1,55 @@
+"""The posterior made by planar flows."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from googol.posteriors.flow import FlowPosterior, check_at_least_one
+from googol.transforms import Planar
+
+
+class PlanarFlow(FlowPosterior):
+    r"""q(z given x): a diagonal normal moved by planar flows.
+
+    .. math:: z_k = z_{k-1} + \hat u_k \tanh(w_k \cdot z_{k-1} + b_k)
+
+    The encoder gives u, w and b of every flow. Where it says 0 the flows are the identity, and each w has length 1,
+    so that all flows have something to learn from.
+
+    References:
+        Rezende & Mohamed, Variational Inference with Normalizing Flows, 2015, https://arxiv.org/abs/1505.05770.
+
+    Args:
+        encoder: From x to vectors of length ``encoder_outputs(latents, flows=flows)``.
+        latents: The number of latent variables.
+        flows: How many planar flows follow each other.
+
+    Raises:
+        ValueError: If latents or flows is less than 1.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from googol.posteriors import PlanarFlow
+        >>> posterior = PlanarFlow(nn.Linear(5, PlanarFlow.encoder_outputs(3)), 3)
+        >>> z, log_prob = posterior(torch.zeros(7, 5)).rsample_and_log_prob()
+        >>> z.shape, log_prob.shape
+        (torch.Size([7, 3]), torch.Size([7]))
+    """
+
+    def __init__(self, encoder: nn.Module, latents: int, *, flows: int = 4) -> None:
+        super().__init__(encoder, latents, self.encoder_outputs(latents, flows=flows))
+        self.flows = flows
+
+    @staticmethod
+    def encoder_outputs(latents: int, *, flows: int = 4) -> int:
+        """The length of the encoder's vectors."""
+        check_at_least_one(latents=latents, flows=flows)
+        return 2 * latents + flows * (2 * latents + 1)
+
+    def transforms(self, parameters: Tensor) -> list[Planar]:
+        """One planar flow for every u, w and b."""
+        sizes = [self.latents, self.latents, 1]
+        each = parameters.unflatten(-1, (self.flows, sum(sizes))).unbind(-2)
+        split = (numbers.split(sizes, dim=-1) for numbers in each)
+        return [Planar(u, w + self.latents**-0.5, b.squeeze(-1)) for u, w, b in split]

@@ -1,0 +1,128 @@
+"""The posterior made by Sylvester flows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Transform
+
+from googol.posteriors.flow import FlowPosterior, check_at_least_one
+from googol.transforms import Householder, Reversal, Sylvester, orthonormal
+
+Orthogonalization = Literal["orthogonal", "householder", "triangular"]
+
+
+class SylvesterFlow(FlowPosterior):
+    r"""q(z given x): a diagonal normal moved by Sylvester flows.
+
+    .. math:: z_k = z_{k-1} + Q R_1 \tanh(R_2 Q^\top z_{k-1} + b)
+
+    The encoder gives Q, R₁, R₂ and b of every flow. Q has orthonormal columns by one of three ways:
+
+    - ``"orthogonal"``: some columns, made orthonormal by iteration (O-SNF);
+    - ``"householder"``: a product of reflections (H-SNF);
+    - ``"triangular"``: the identity and the reversal of the order in turns, with nothing to say (T-SNF).
+
+    Where the encoder says 0 the flows are the identity, R₁ being 0, with R₂ a multiple of the identity, so that
+    all flows have something to learn from.
+
+    References:
+        van den Berg et al., Sylvester Normalizing Flows for Variational Inference, 2018,
+        https://arxiv.org/abs/1803.05649.
+
+    Args:
+        encoder: From x to vectors of length ``encoder_outputs`` of the latents and the same options.
+        latents: The number of latent variables.
+        flows: How many Sylvester flows follow each other.
+        orthogonalization: How Q is made.
+        columns: The number of columns of Q, at most latents (by default that or 8); read by ``"orthogonal"`` alone.
+        reflections: The number of reflections of Q; read by ``"householder"`` alone.
+
+    Raises:
+        ValueError: If a number is less than 1, there are more columns than latents, or the way is none of the three.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from googol.posteriors import SylvesterFlow
+        >>> outputs = SylvesterFlow.encoder_outputs(3, orthogonalization="triangular")
+        >>> posterior = SylvesterFlow(nn.Linear(5, outputs), 3, orthogonalization="triangular")
+        >>> z, log_prob = posterior(torch.zeros(7, 5)).rsample_and_log_prob()
+        >>> z.shape, log_prob.shape
+        (torch.Size([7, 3]), torch.Size([7]))
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        latents: int,
+        *,
+        flows: int = 4,
+        orthogonalization: Orthogonalization = "orthogonal",
+        columns: int | None = None,
+        reflections: int = 8,
+    ) -> None:
+        sizes = self._sizes(latents, flows, orthogonalization, columns, reflections)
+        super().__init__(encoder, latents, 2 * latents + flows * sum(sizes))
+        self.sizes = sizes
+        self.flows = flows
+        self.orthogonalization = orthogonalization
+
+    @staticmethod
+    def encoder_outputs(
+        latents: int,
+        *,
+        flows: int = 4,
+        orthogonalization: Orthogonalization = "orthogonal",
+        columns: int | None = None,
+        reflections: int = 8,
+    ) -> int:
+        """The length of the encoder's vectors."""
+        sizes = SylvesterFlow._sizes(latents, flows, orthogonalization, columns, reflections)
+        return 2 * latents + flows * sum(sizes)
+
+    @staticmethod
+    def _sizes(
+        latents: int, flows: int, orthogonalization: str, columns: int | None, reflections: int
+    ) -> tuple[int, int, int]:
+        """How many numbers of a flow are for b, for both triangles, and for Q."""
+        columns = min(8, latents) if columns is None else columns
+        check_at_least_one(latents=latents, flows=flows, columns=columns, reflections=reflections)
+        if orthogonalization not in get_args(Orthogonalization):
+            ways = ", ".join(map(repr, get_args(Orthogonalization)))
+            raise ValueError(f"Expected orthogonalization to be one of {ways}; got {orthogonalization!r}.")
+        if orthogonalization == "orthogonal" and columns > latents:
+            raise ValueError(f"Expected columns to be at most latents = {latents}; got {columns}.")
+        width = columns if orthogonalization == "orthogonal" else latents
+        own = {"orthogonal": latents * width, "householder": latents * reflections, "triangular": 0}
+        return width, (width + 1) * width, own[orthogonalization]
+
+    def transforms(self, parameters: Tensor) -> list[Transform]:
+        """The Sylvester flows, each between rotations to and from where it acts."""
+        each = parameters.unflatten(-1, (self.flows, sum(self.sizes)))
+        b, triangles, own = each.split(self.sizes, dim=-1)
+        # One triangle and the other, transposed, with their diagonals, fill a matrix with one row more.
+        packed = triangles.unflatten(-1, (self.sizes[0] + 1, self.sizes[0]))
+        identity = torch.eye(self.sizes[0], dtype=packed.dtype, device=packed.device)
+        r1, r2 = packed[..., :-1, :], packed[..., 1:, :].mT + identity
+        triples = list(zip(r1.unbind(-3), r2.unbind(-3), b.unbind(-2), strict=True))
+        if self.orthogonalization == "orthogonal":
+            columns = own.unflatten(-1, (self.latents, self.sizes[0])) + self._first_columns(own)
+            return [Sylvester(*three, q) for three, q in zip(triples, orthonormal(columns).unbind(-3), strict=True)]
+        rotations: Sequence[Transform | None]
+        if self.orthogonalization == "householder":
+            vectors = own.unflatten(-1, (-1, self.latents)) + self.latents**-0.5
+            rotations = [Householder(v) for v in vectors.unbind(-3)]
+        else:
+            rotations = [Reversal(self.latents) if k % 2 else None for k in range(self.flows)]
+        flows = (Sylvester(*three) for three in triples)
+        return [step for t, flow in zip(rotations, flows, strict=True) for step in ([t.inv, flow, t] if t else [flow])]
+
+    def _first_columns(self, like: Tensor) -> Tensor:
+        """Where Q starts, (flows, latents, columns): each flow at the coordinates after those of the one before."""
+        identity = torch.eye(self.latents, dtype=like.dtype, device=like.device)
+        width = self.sizes[0]
+        return torch.stack([identity.roll(k * width, 0)[:, :width] for k in range(self.flows)])
