@@ -37,11 +37,17 @@ def test_digits_agree_with_their_source() -> None:
 
 def test_available_and_get(tmp_path: Path) -> None:
     entries = {entry.name: entry for entry in available()}
-    assert list(entries) == ["digits", "mnist", "fashion-mnist", "celeba"]
+    assert list(entries) == [
+        *("digits", "mnist", "fashion-mnist", "static-mnist", "binary-mnist", "omniglot"),
+        *("caltech101", "frey-faces", "histopathology", "cifar10", "celeba"),
+    ]
     assert {name for name, entry in entries.items() if entry.path is not None} == {"digits"}
     assert get("digits").is_dir()
     (tmp_path / "mnist.npz").touch()
-    assert {entry.name for entry in available(data_dir=tmp_path) if entry.path} == {"digits", "mnist"}
+    (tmp_path / "omniglot_28.npz").touch()
+    entries = {entry.name: entry for entry in available(data_dir=tmp_path) if entry.path}
+    assert entries.keys() == {"digits", "mnist", "binary-mnist", "omniglot"}
+    assert {name: entry.remark[:7] for name, entry in entries.items() if entry.remark} == {"omniglot": "rebuilt"}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +55,7 @@ def test_available_and_get(tmp_path: Path) -> None:
     [
         (
             "mnits",
-            "unknown data set 'mnits': expected one of 'digits', 'mnist', 'fashion-mnist', 'celeba'; did you",
+            "unknown data set 'mnits': expected one of 'digits', 'mnist', 'fashion-mnist', 'static-mnist', ",
         ),
         ("no/such", "no/such does not exist: expected an .npz file or a folder of images"),
         ("no.npz", "no.npz does not exist: expected an .npz file or a folder of images"),
@@ -95,7 +101,7 @@ def test_divide_is_frozen() -> None:
 
 
 def test_import_is_light() -> None:
-    heavy = ("pandas", "PIL", "pooch", "sklearn")
+    heavy = ("pandas", "PIL", "pooch", "scipy", "sklearn")
     code = f"import sys, googol.data; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout == "[]\n"

@@ -42,6 +42,7 @@ def test_packed(tmp_path: Path, split: str, rows: list[int]) -> None:
     np.savez(tmp_path / "celeba_64_some.npz", **PACKED)
     data = load("celeba", split, data_dir=tmp_path)
     assert data.images.shape == (len(rows), 3, 64, 64)
+    assert (data.exact, data.remark[:22]) == (False, "not the official files")
     assert np.abs(data.images[:, :, 5, 9].numpy() - COLOURS[rows]).max() <= 3
     assert data.names == CelebA.default_conditions
     assert all(condition.values == ("0", "1") for condition in data.schema)
@@ -99,6 +100,7 @@ def official(tmp_path: Path) -> Path:
 def test_official(official: Path, split: str, rows: list[int]) -> None:
     for _ in range(2):  # decoded, then as it was kept
         data = load("celeba", split, data_dir=official.parent)
+        assert (data.exact, data.remark) == (True, "")
         middle = data.images[:, :, 2:-2, 2:-2].numpy().astype(int)
         assert np.abs(middle - COLOURS[rows][:, :, None, None]).max() <= 3
         np.testing.assert_array_equal(data.conditions, PACKED["attributes"][rows][:, :10] > 0)

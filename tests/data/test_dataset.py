@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from googol.data import Condition, Dataset, parse_given
+from googol.data.dataset import Noise
 
 HAIR = Condition("hair", ("black", "blond", "brown"))
 AGE = Condition("age", None)
@@ -67,6 +68,59 @@ def test_hide_takes_an_exact_share_of_what_is_known(n: int, fraction: float, see
         assert before - after == round(fraction * before)
     more = data.hide((1 + fraction) / 2, seed=seed).conditions
     assert not (~more.isnan() & hidden.isnan()).any()
+
+
+def noisy(noise: Noise, *levels: int, copies: int = 40_000) -> Dataset:
+    images = torch.tensor(levels, dtype=torch.uint8).reshape(1, 1, 1, -1).repeat(copies, 1, 1, 1)
+    return Dataset("made", images, torch.zeros(copies, 0), (), noise=noise)
+
+
+def test_binarised_anew_at_each_reading() -> None:
+    data = noisy("binarize", 0, 51, 204, 255)
+    torch.manual_seed(1)
+    first, second = data.pixels().flatten(1), data.pixels().flatten(1)
+    assert first.unique().tolist() == [0, 1]
+    share = torch.tensor([0, 0.2, 0.8, 1])
+    assert (first.mean(0) - share).abs().max() < 0.01  # 5 standard deviations
+    assert ((first * second).mean(0) - share**2).abs().max() < 0.0125  # independent
+    torch.manual_seed(1)
+    assert torch.equal(data.pixels().flatten(1), first)
+    assert data.images.unique().tolist() == [0, 51, 204, 255]
+
+
+def test_dequantised_levels_keep_to_their_intervals() -> None:
+    levels = torch.arange(256)
+    data = noisy("none", *levels.tolist(), copies=2000).dequantized()
+    torch.manual_seed(2)
+    x = data.pixels().flatten(1)
+    assert x.dtype == torch.float32
+    assert x.min() > 0
+    assert x.max() < 1
+    assert x.logit().isfinite().all()
+    # Rounding in float32 may bring the largest values of an interval to the next one's start.
+    assert (x.double() * 256 >= levels).all()
+    assert (x.double() * 256 <= levels + 1).all()
+    rest = x.double() * 256 - levels
+    assert (rest.mean(0) - 0.5).abs().max() < 0.035  # 5 standard deviations
+    assert (rest.var(0) - 1 / 12).abs().max() < 0.009
+    assert not torch.equal(data.pixels().flatten(1), x)
+
+
+def test_extremes_of_the_uniform_numbers_stay_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = noisy("dequantize", 0, 255, copies=1)
+    for extreme in (0.0, 1 - 2**-24):
+        monkeypatch.setattr(torch, "rand_like", lambda x, u=extreme: torch.full_like(x, u))
+        assert ((data.pixels() > 0) & (data.pixels() < 1)).all()
+
+
+def test_what_is_known_of_the_images_stays() -> None:
+    data = replace(noisy("none", 3, copies=4), exact=False, remark="made up")
+    for other in (data.dequantized(), data.subset(slice(2)), data.select([]), data.hide(0.5, seed=0)):
+        assert (other.exact, other.remark) == (False, "made up")
+    assert data.dequantized().subset(slice(2)).noise == data.dequantized().dequantized().noise == "dequantize"
+    assert data.noise == "none"
+    with pytest.raises(ValueError, match="must have levels of grey, but those of made are binarised"):
+        noisy("binarize", 3).dequantized()
 
 
 def test_hide_differs_by_seed_and_column() -> None:
@@ -139,6 +193,7 @@ def test_numbers_that_stand_for_nothing(condition: Condition, number: float) -> 
         ({"conditions": torch.tensor([[0.5, 0], [0, 0]])}, "'hair' must be one of 0 … 2 or NaN, got 0.5"),
         ({"conditions": torch.tensor([[0, 0], [0, torch.inf]])}, "'age' must be finite or NaN, got inf"),
         ({"schema": (AGE, AGE)}, "names of the conditions must be distinct"),
+        ({"noise": "binarise"}, "unknown noise 'binarise': expected one of 'none', 'binarize', 'dequantize'; did you"),
     ],
 )
 def test_impossible_datasets(changed: dict[str, Any], message: str) -> None:

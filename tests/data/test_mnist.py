@@ -2,11 +2,7 @@ import gzip
 import hashlib
 import re
 import struct
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -31,23 +27,6 @@ def idx(array: np.ndarray) -> bytes:
 COMPRESSED = [gzip.compress(idx(array), mtime=0) for array in ARRAYS.values()]
 MD5 = [hashlib.md5(content).hexdigest() for content in COMPRESSED]
 SMALL = replace(MNIST, md5=(MD5[0], MD5[1], MD5[2], MD5[3]), valid=3)
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """The address of a mirror, whose files are in the folder ``mirror``."""
-    (tmp_path / "mirror").mkdir()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "mirror"))) as http:
-        thread = threading.Thread(target=http.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{http.server_port}/"
-        http.shutdown()
-        thread.join()
 
 
 def write(folder: Path, contents: list[bytes], suffix: str = ".gz") -> None:

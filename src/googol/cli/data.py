@@ -30,7 +30,8 @@ class List:
     def run(self) -> None:
         """Prints a line for each."""
         for entry in available(data_dir=self.data_dir):
-            print(f"{entry.name:<14} {entry.description}\n{'':<14} {entry.path or 'not here yet'}")
+            remark = f" ({entry.remark})" if entry.remark else ""
+            print(f"{entry.name:<14} {entry.description}\n{'':<14} {entry.path or 'not here yet'}{remark}")
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,19 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from googol.data.arrays import load_arrays
+from googol.data.binary_mnist import BINARY_MNIST, STATIC_MNIST
+from googol.data.caltech101 import CALTECH101
 from googol.data.celeba import CelebA
+from googol.data.cifar10 import CIFAR10
 from googol.data.dataset import Dataset
 from googol.data.digits import Digits
 from googol.data.files import DataError, folders
 from googol.data.folder import load_folder
+from googol.data.frey_faces import FREY_FACES
+from googol.data.histopathology import HISTOPATHOLOGY
 from googol.data.mnist import FASHION_MNIST, MNIST
 from googol.data.names import unknown
+from googol.data.omniglot import OMNIGLOT
 from googol.data.splits import SPLITS
 
 __all__ = ["Available", "available", "get", "load"]
@@ -37,6 +43,9 @@ class Source(Protocol):
     def locate(self, folders: Sequence[Path]) -> Path | None:
         """Where its files are, None if they are nowhere."""
 
+    def remark(self, folders: Sequence[Path]) -> str:
+        """What sets the files that are there apart from the published ones, in a few words; else empty."""
+
     def get(self, folders: Sequence[Path]) -> Path:
         """Bring the files that are missing into the first folder, and say where they are."""
 
@@ -44,7 +53,19 @@ class Source(Protocol):
         """The images of one split with all their conditions."""
 
 
-SOURCES: tuple[Source, ...] = (Digits(), MNIST, FASHION_MNIST, CelebA())
+SOURCES: tuple[Source, ...] = (
+    Digits(),
+    MNIST,
+    FASHION_MNIST,
+    STATIC_MNIST,
+    BINARY_MNIST,
+    OMNIGLOT,
+    CALTECH101,
+    FREY_FACES,
+    HISTOPATHOLOGY,
+    CIFAR10,
+    CelebA(),
+)
 
 
 class Available(NamedTuple):
@@ -53,17 +74,20 @@ class Available(NamedTuple):
     name: str
     description: str
     path: Path | None  # where its files are; None: `googol data get` brings them
+    remark: str = ""  # what sets these files apart from the published ones
 
 
 def available(*, data_dir: str | Path | None = None) -> list[Available]:
     """The data sets that have a name, and where their files are.
 
     Example:
-        >>> [entry.name for entry in available()]
-        ['digits', 'mnist', 'fashion-mnist', 'celeba']
+        >>> [entry.name for entry in available()][:3]
+        ['digits', 'mnist', 'fashion-mnist']
     """
     places = folders(data_dir)
-    return [Available(source.name, source.description, source.locate(places)) for source in SOURCES]
+    return [
+        Available(source.name, source.description, source.locate(places), source.remark(places)) for source in SOURCES
+    ]
 
 
 def get(name: str, *, data_dir: str | Path | None = None) -> Path:

@@ -19,6 +19,7 @@ __all__ = ["CelebA"]
 
 SIZE = 64
 IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt"
+PACKED = "not the official files, nor all of their images; divided by person"
 ARRAYS = ("jpeg_bytes", "jpeg_offsets", "attributes", "attribute_names", "identity")
 
 
@@ -56,6 +57,11 @@ class CelebA:
                 return packed
         return None
 
+    def remark(self, folders: Sequence[Path]) -> str:
+        """What sets the images of an ``.npz`` file apart from the official ones."""
+        place = self.locate(folders)
+        return PACKED if place is not None and place.suffix == ".npz" else ""
+
     def get(self, folders: Sequence[Path]) -> Path:
         """Where it is: it cannot be downloaded without a browser."""
         place = self.locate(folders)
@@ -78,6 +84,8 @@ class CelebA:
             torch.from_numpy(images),
             torch.from_numpy((attributes > 0).astype(np.float32)),
             tuple(Condition(name, ("0", "1")) for name in names),
+            exact=place.suffix != ".npz",
+            remark=PACKED if place.suffix == ".npz" else "",
         )
 
 

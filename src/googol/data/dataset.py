@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor
 from googol.data.batches import permutation
 from googol.data.names import unknown
 
-__all__ = ["Condition", "Dataset", "parse_given"]
+__all__ = ["Condition", "Dataset", "Noise", "parse_given"]
+
+Noise = Literal["none", "binarize", "dequantize"]
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,15 @@ class Dataset:
         images: (n, channels, height, width) uint8.
         conditions: (n, c) float32: the index of the category or the number; NaN = missing.
         schema: What the ``c`` columns of ``conditions`` are.
+        noise: What is drawn anew each time :meth:`pixels` reads an image. "binarize" makes each pixel white with a
+            probability that is its grey value, as Burda, Grosse and Salakhutdinov train (`Importance weighted
+            autoencoders <https://arxiv.org/abs/1509.00519>`_, 2016); "dequantize" spreads the 256 levels over the
+            unit interval, see :meth:`dequantized`.
+        exact: Whether these are the published images in the published split, if there is one.
+        remark: What sets them apart from those of publications, in a few words.
 
     Raises:
-        ValueError: Shapes or types disagree, or a condition has a value that it cannot take.
+        ValueError: Shapes or types disagree, a condition has a value that it cannot take, or there is no such noise.
 
     Example:
         >>> data = Dataset(
@@ -115,8 +124,13 @@ class Dataset:
     images: Tensor
     conditions: Tensor
     schema: tuple[Condition, ...]
+    noise: Noise = "none"
+    exact: bool = True
+    remark: str = ""
 
     def __post_init__(self) -> None:
+        if self.noise not in get_args(Noise):
+            raise ValueError(unknown("noise", self.noise, get_args(Noise)))
         if self.images.dtype != torch.uint8 or self.images.dim() != 4:
             raise ValueError(
                 "images must be uint8 of shape (n, channels, height, width), "
@@ -154,8 +168,41 @@ class Dataset:
         return tuple(condition.name for condition in self.schema)
 
     def pixels(self, index: Tensor | slice = slice(None)) -> Tensor:
-        """Some of the images, (…, channels, height, width) float32 in [0, 1]."""
-        return self.images[index].to(torch.float32).div_(255)
+        """Some of the images, (…, channels, height, width) float32 in [0, 1].
+
+        If there is ``noise``, it comes from PyTorch's global generator of the device where the images are.
+        """
+        levels = self.images[index].to(torch.float32)
+        if self.noise == "dequantize":
+            # Rounding can give 0 and 1, whose logits are infinite.
+            return levels.add_(torch.rand_like(levels)).div_(256).clamp_(2**-33, 1 - 2**-24)
+        grey = levels.div_(255)
+        return torch.bernoulli(grey) if self.noise == "binarize" else grey
+
+    def dequantized(self) -> "Dataset":
+        r"""A copy whose pixels are continuous: level :math:`l \in \{0, \dots, 255\}` is spread over its own interval,
+
+        .. math:: x = (l + u) / 256, \qquad u \sim \mathrm{Uniform}[0, 1),
+
+        with a new :math:`u` at each reading, and always strictly inside (0, 1). The mean log-density of a continuous
+        model under this noise, minus :math:`\log 256` a dimension, bounds the log-probability that it gives to the
+        levels from below (L. Theis, A. van den Oord and M. Bethge, `A note on the evaluation of generative models
+        <https://arxiv.org/abs/1511.01844>`_, ICLR 2016, section 3.1).
+
+        Raises:
+            ValueError: The images are binarised when they are read, so that there are no levels left.
+
+        Example:
+            >>> images = torch.tensor([0, 255], dtype=torch.uint8).reshape(2, 1, 1, 1)
+            >>> x = Dataset("two", images, torch.zeros(2, 0), ()).dequantized().pixels().flatten()
+            >>> 0 < x[0] < 1 / 256, 255 / 256 < x[1] < 1
+            (tensor(True), tensor(True))
+        """
+        if self.noise == "binarize":
+            raise ValueError(
+                f"the images to dequantise must have levels of grey, but those of {self.name} are binarised"
+            )
+        return replace(self, noise="dequantize")
 
     def subset(self, index: Tensor | slice) -> "Dataset":
         """Some of the images with their conditions."""

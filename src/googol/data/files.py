@@ -5,11 +5,12 @@ import os
 import zipfile
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["DataError", "check_md5", "download", "folders", "read_arrays"]
+__all__ = ["DataError", "check", "download", "folders", "read", "read_arrays"]
 
 
 class DataError(ValueError):
@@ -28,22 +29,48 @@ def folders(data_dir: str | Path | None = None) -> list[Path]:
     return [Path(folder).expanduser() for folder in given if folder]
 
 
-def check_md5(path: Path, md5: str) -> None:
+def check(path: Path, checksum: str) -> None:
     """Check that a file is the expected one.
+
+    Args:
+        path: The file.
+        checksum: Its MD5 as 32 hexadecimal digits; or "git:" and the 40 digits by which Git names such a file in
+            the repository that publishes it.
 
     Raises:
         DataError: It is another one, or cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
+        found = _checksum(path, checksum)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
-    if found != md5:
+    if found != checksum:
+        kind = "Git" if checksum.startswith("git:") else "MD5"
         raise DataError(
-            f"{path} is damaged or another file: its MD5 checksum is {found}, expected {md5}; "
+            f"{path} is damaged or another file: its {kind} checksum is {found}, expected {checksum}; "
             "it was left as it is: move it away, then get it again"
         )
+
+
+def _checksum(path: Path, like: str) -> str:
+    """The checksum of a file, of the same kind as another one."""
+    with path.open("rb") as file:
+        if not like.startswith("git:"):
+            return hashlib.file_digest(file, "md5").hexdigest()
+        digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+        return f"git:{hashlib.file_digest(file, lambda: digest).hexdigest()}"
+
+
+def read(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
 
 
 def read_arrays(path: Path, required: Sequence[str]) -> dict[str, np.ndarray]:
@@ -76,10 +103,10 @@ def read_arrays(path: Path, required: Sequence[str]) -> dict[str, np.ndarray]:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def download(addresses: Sequence[str], path: Path, md5: str) -> None:
+def download(addresses: Sequence[str], path: Path, checksum: str) -> None:
     """Bring a file from the first address that has it; one that is there already is only checked.
 
-    It is written beside, compared with the checksum and then moved into place.
+    It is written beside, compared with the checksum (see :func:`check`) and then moved into place.
 
     Raises:
         DataError: The file that is there is another one, no address answers, what they have is not the
@@ -88,21 +115,25 @@ def download(addresses: Sequence[str], path: Path, md5: str) -> None:
     import pooch
 
     if path.exists():
-        check_md5(path, md5)
+        check(path, checksum)
         return
-    pooch.get_logger().setLevel("WARNING")  # the progress bar says the same
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     reasons = []
     for address in addresses:
-        downloader = pooch.HTTPDownloader(progressbar=True, chunk_size=2**16)
         try:
-            pooch.retrieve(address, f"md5:{md5}", path.name, path.parent, downloader=downloader)
-            return
-        except ValueError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pooch.HTTPDownloader(progressbar=True, chunk_size=2**16)(address, str(part), None)
+            if _checksum(part, checksum) == checksum:
+                part.replace(path)
+                return
             reasons.append(f"{address} has another file than the expected one")
         except OSError as error:
             if error.errno is not None:  # that of requests, a network error, has none
                 raise DataError(f"cannot write {path}: {error.strerror}") from error
             reasons.append(f"{address} cannot be reached ({type(error).__name__})")
+        finally:
+            with suppress(OSError):
+                part.unlink()
     raise DataError(
         f"no download of {path.name}: {'; '.join(reasons)}; you can put the file into {path.parent} by hand"
     )

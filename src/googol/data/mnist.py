@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from googol.data.dataset import Condition, Dataset
-from googol.data.files import DataError, check_md5, download, read_arrays
+from googol.data.files import DataError, check, download, read_arrays
 
 __all__ = ["FASHION_MNIST", "MNIST", "Mnist"]
 
@@ -90,6 +90,10 @@ class Mnist:
                 return folder / f"{self.name}.npz"
         return None
 
+    def remark(self, folders: Sequence[Path]) -> str:
+        """Nothing: they are the published ones."""
+        return ""
+
     def get(self, folders: Sequence[Path]) -> Path:
         """Download what is not there, and check what is."""
         place = self.locate(folders) or folders[0] / self.places[0]
@@ -144,7 +148,7 @@ class Mnist:
         if path is None:
             raise DataError(f"{place / FILES[index]}.gz has disappeared")
         if path.suffix == ".gz":
-            check_md5(path, self.md5[index])
+            check(path, self.md5[index])
         return read_idx(path)
 
 

@@ -68,7 +68,8 @@ def _folder(cache_dir: str | Path | None) -> Path:
 def _key(train: Dataset, test: Dataset, epochs: int | None, seed: int) -> str:
     digest = hashlib.blake2b(digest_size=10)
     schema = [asdict(condition) for condition in train.schema]
-    digest.update(json.dumps([VERSION, schema, train.image_shape, len(train), epochs, seed]).encode())
+    noise = [train.noise, test.noise]
+    digest.update(json.dumps([VERSION, schema, train.image_shape, len(train), epochs, seed, noise]).encode())
     for tensor in (train.images, train.conditions, test.images, test.conditions):
         digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()
