@@ -9,16 +9,18 @@ from googol.experiments.config.common import ImageShape
 from googol.experiments.config.likelihoods import Bernoulli, DiscretizedLogistic, Likelihood, Normal
 from googol.experiments.config.models import VAE, JointVAE, Model
 from googol.experiments.config.networks import MLP, Conv, Network
-from googol.experiments.config.posteriors import Diagonal, Posterior
+from googol.experiments.config.posteriors import IAF, Diagonal, Householder, Planar, Posterior, Sylvester
 from googol.experiments.config.priors import JointPrior, Prior, StandardNormal, TensorRing
 
 __all__ = [
+    "IAF",
     "MLP",
     "VAE",
     "Bernoulli",
     "Conv",
     "Diagonal",
     "DiscretizedLogistic",
+    "Householder",
     "ImageShape",
     "JointPrior",
     "JointVAE",
@@ -26,8 +28,10 @@ __all__ = [
     "Model",
     "Network",
     "Normal",
+    "Planar",
     "Posterior",
     "Prior",
     "StandardNormal",
+    "Sylvester",
     "TensorRing",
 ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from googol.experiments.config.common import ImageShape
+from googol.experiments.config.common import ImageShape, require
 from googol.experiments.config.networks import Network
 
 if TYPE_CHECKING:
@@ -33,4 +33,63 @@ class Diagonal(_Posterior):
     part: ClassVar[str] = "DiagonalNormal"
 
 
-Posterior = Diagonal
+@dataclass(frozen=True)
+class _Flow(_Posterior):
+    """A diagonal normal moved by transforms that depend on the image too."""
+
+    flows: int = 4
+    """transforms, one after the other"""
+
+    def __post_init__(self) -> None:
+        require(1, flows=self.flows)
+
+
+@dataclass(frozen=True)
+class Householder(_Flow):
+    """A normal with correlated codes: reflections of a diagonal one."""
+
+    part: ClassVar[str] = "HouseholderFlow"
+
+
+@dataclass(frozen=True)
+class Planar(_Flow):
+    """Planar flows."""
+
+    part: ClassVar[str] = "PlanarFlow"
+
+
+@dataclass(frozen=True)
+class Sylvester(_Flow):
+    """Sylvester flows."""
+
+    part: ClassVar[str] = "SylvesterFlow"
+
+    orthogonalization: Literal["orthogonal", "householder", "triangular"] = "orthogonal"
+    """how the orthonormal matrix is made: some columns by iteration, all by reflections, or none but permutations"""
+    columns: int | None = None
+    """columns of the matrix, at most the latents; for orthogonal; by default 8"""
+    reflections: int = 8
+    """reflections; for householder"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(1, columns=self.columns or 1, reflections=self.reflections)
+
+
+@dataclass(frozen=True)
+class IAF(_Flow):
+    """Inverse autoregressive flows."""
+
+    part: ClassVar[str] = "InverseAutoregressiveFlow"
+
+    hidden: tuple[int, ...] = (320, 320)
+    """sizes of the hidden layers of each flow"""
+    context: int = 64
+    """numbers that the encoder tells the flows"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(1, context=self.context, hidden=min(self.hidden, default=1))
+
+
+Posterior = Diagonal | Householder | Planar | Sylvester | IAF
