@@ -8,7 +8,7 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 from googol.data import Dataset
-from googol.metrics import Estimate, elbo, importance_bound
+from googol.metrics import Estimate, elbo, importance_bound, importance_bounds, importance_impute
 
 SIGMA = 0.5
 
@@ -92,6 +92,37 @@ def test_parts_are_weighted_by_their_sizes(data):
 
     bound = importance_bound(Known(), data.subset(slice(2)), 7, batch_size=2, at_once=6)
     assert bound.mean == pytest.approx(math.log((9 + 9 + 1) / 7))
+
+
+def test_every_image_has_its_own_bound(data):
+    few = data.subset(slice(10))
+    bounds = importance_bounds(Linear(), few, 5001, batch_size=4, at_once=1000)
+    torch.testing.assert_close(bounds, exact_log_likelihood(few.pixels()), atol=0.1, rtol=0)
+    assert Estimate.of(bounds) == importance_bound(Linear(), few, 5001, batch_size=4, at_once=1000)
+
+
+def test_the_answers_of_parts_are_weighted_by_their_weights(data):
+    """Where nothing is random but the weights of the parts, the parts give what all samples at once would."""
+
+    class Given(Linear):
+        def __init__(self):
+            super().__init__()
+            generator = torch.Generator().manual_seed(1)
+            self.log_w = 3 * torch.randn(7, 2, generator=generator, dtype=torch.double)
+            self.probs = torch.rand(7, 2, 4, generator=generator, dtype=torch.double)
+            self.used = 0
+
+        def importance_impute(self, x, k):
+            rows = slice(self.used, self.used + k)
+            self.used += k
+            log_w, probs = self.log_w[rows], self.probs[rows]
+            return log_w.logsumexp(0) - math.log(k), [torch.einsum("kb,kbn->bn", log_w.softmax(0), probs)]
+
+    model = Given()
+    bounds, (answers,) = importance_impute(model, data.subset(slice(2)), 7, batch_size=2, at_once=6)
+    assert model.used == 7
+    torch.testing.assert_close(bounds, model.log_w.logsumexp(0) - math.log(7))
+    torch.testing.assert_close(answers, torch.einsum("kb,kbn->bn", model.log_w.softmax(0), model.probs))
 
 
 def test_standard_error():

@@ -85,6 +85,24 @@ def test_without_labels_the_bound_is_that_of_the_object_alone():
     torch.testing.assert_close(one, model.importance_bound(X, 20, nothing))
 
 
+def test_the_weighted_answers_tend_to_bayes_rule():
+    """p(y_j given x, y_ob) = p(x, y_j, y_ob) / p(x, y_ob), by quadrature, though q is far from the posterior."""
+    model = make()
+    model.posterior.slope.data.fill_(0.2)
+    torch.manual_seed(1)
+    bound, answers = model.importance_impute(X, 100_000, Y)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        torch.testing.assert_close(bound, model.importance_bound(X, 100_000, Y))
+        for row, (x, y) in enumerate(zip(X, Y, strict=True)):
+            for j in y.isnan().nonzero().flatten().tolist():
+                values = range(answers[j].shape[1])
+                asked = [y.index_fill(0, torch.tensor(j), float(value)) for value in values]
+                log_joint = torch.stack([over_grid(model, x, each)["log_prob"] for each in asked])
+                torch.testing.assert_close(answers[j][row], log_joint.softmax(0), atol=0.02, rtol=0)
+    assert [answer.shape for answer in answers] == [(4, 3), (4, 2)]
+
+
 @pytest.mark.parametrize("weight", [0.0, 5.0])
 def test_the_loss_agrees_with_quadrature(weight):
     model = make(label_weight=weight)

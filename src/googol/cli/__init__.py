@@ -44,6 +44,10 @@ COMMANDS = {
         "train and measure the rows of a published table, beside the published numbers",
         "googol reproduce sylvester --row vae,h-snf --data caltech101",
     ),
+    "score": (
+        "tell how well images fit what the model was trained on",
+        "googol score RUN --strangers noise --out scores.csv --figure scores.png",
+    ),
     "data": (
         "list or download data sets",
         "googol data list",

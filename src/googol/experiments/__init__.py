@@ -5,5 +5,21 @@ from googol.experiments.evaluation import evaluate
 from googol.experiments.experiment import Experiment
 from googol.experiments.imputation import impute
 from googol.experiments.run import Run, open_run, resume, train
+from googol.experiments.scoring import Scores, Scoring, noise, score
+from googol.experiments.scoring_figure import scoring_figure
 
-__all__ = ["Experiment", "Run", "config", "evaluate", "impute", "open_run", "resume", "train"]
+__all__ = [
+    "Experiment",
+    "Run",
+    "Scores",
+    "Scoring",
+    "config",
+    "evaluate",
+    "impute",
+    "noise",
+    "open_run",
+    "resume",
+    "score",
+    "scoring_figure",
+    "train",
+]

@@ -46,7 +46,7 @@ def impute(run: Run, data: Dataset, *, batch_size: int = 500, seed: int = 0) -> 
     alone, said, probability = [], [], []
     with evaluating(run.model, seed=seed):
         for x, y in in_order(data, batch_size, device_of(run.model)):
-            of_image, of_both = (_most_probable(run, run.model.impute(x, known)) for known in (None, y))
+            of_image, of_both = (most_probable(run, run.model.impute(x, known)) for known in (None, y))
             known = ~y.isnan()
             alone.append(of_image[0].cpu())
             said.append(torch.where(known, of_image[0], of_both[0]).cpu())
@@ -61,7 +61,7 @@ def impute(run: Run, data: Dataset, *, batch_size: int = 500, seed: int = 0) -> 
     return table, agreement(torch.cat(alone), data.conditions, run.conditions)
 
 
-def _most_probable(run: Run, probabilities: list[Tensor]) -> tuple[Tensor, Tensor]:
+def most_probable(run: Run, probabilities: list[Tensor]) -> tuple[Tensor, Tensor]:
     """The most probable category, or the mean of a number, and the probability of the category."""
     joint = run.model.prior()
     values, chances = [], []

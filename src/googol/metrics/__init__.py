@@ -1,13 +1,14 @@
 """What a model is worth: bounds of the likelihood, accuracies of conditions, Fréchet distance, use of the codes."""
 
 from googol.metrics.accuracy import Accuracy, agreement, condition_accuracy, imputation_accuracy
-from googol.metrics.bounds import Estimate, elbo, importance_bound
+from googol.metrics.bounds import Estimate, elbo, importance_bound, importance_bounds, importance_impute
 from googol.metrics.catalogue import JUDGED, METRICS, evaluate, metric_names
 from googol.metrics.classifier import Classifier, train_classifier
 from googol.metrics.classifier_cache import cached_classifier
 from googol.metrics.codes import active_units, parameter_counts
 from googol.metrics.evaluation import evaluating
 from googol.metrics.frechet import ClassifierFeatures, InceptionFeatures, fid, frechet_distance
+from googol.metrics.typicality import auroc, typicality
 
 __all__ = [
     "JUDGED",
@@ -19,6 +20,7 @@ __all__ = [
     "InceptionFeatures",
     "active_units",
     "agreement",
+    "auroc",
     "cached_classifier",
     "condition_accuracy",
     "elbo",
@@ -27,8 +29,11 @@ __all__ = [
     "fid",
     "frechet_distance",
     "importance_bound",
+    "importance_bounds",
+    "importance_impute",
     "imputation_accuracy",
     "metric_names",
     "parameter_counts",
     "train_classifier",
+    "typicality",
 ]

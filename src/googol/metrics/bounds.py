@@ -1,7 +1,7 @@
-"""Bounds of the log-likelihood, averaged over a data set."""
+"""Bounds of the log-likelihood: of each image, with what the same codes tell of its conditions, and averaged."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,12 @@ class Bounded(Evaluable, Protocol):
     def elbo(self, x: Tensor) -> Tensor: ...
 
     def importance_bound(self, x: Tensor, k: int) -> Tensor: ...
+
+
+class Answering(Evaluable, Protocol):
+    """A model of conditions that weighs its codes: a `JointVAE`."""
+
+    def importance_impute(self, x: Tensor, k: int) -> tuple[Tensor, list[Tensor]]: ...
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,8 @@ def elbo(model: Bounded, data: Dataset, *, batch_size: int = 256, seed: int = 0)
         batch_size: Images at once.
         seed: Of the samples.
     """
-    return _average(model, data, model.elbo, batch_size, seed)
+    with evaluating(model, seed=seed):
+        return Estimate.of(torch.cat([model.elbo(x) for x, _ in in_order(data, batch_size, device_of(model))]))
 
 
 def importance_bound(
@@ -79,20 +86,108 @@ def importance_bound(
     Raises:
         ValueError: ``k`` or ``at_once`` is below 1.
     """
+    return Estimate.of(importance_bounds(model, data, k, batch_size=batch_size, at_once=at_once, seed=seed))
+
+
+def importance_bounds(
+    model: Bounded, data: Dataset, k: int, *, batch_size: int = 128, at_once: int = 2048, seed: int = 0
+) -> Tensor:
+    r"""The importance-weighted bound of every image; :func:`importance_bound` is its mean.
+
+    Args:
+        model: Has ``importance_bound(x, k)`` of shape (B,).
+        data: n images.
+        k: Samples of the posterior for each image.
+        batch_size: Images at once, at most.
+        at_once: Images times samples at once, at most.
+        seed: Of the samples.
+
+    Returns:
+        (n,), in nats, on the CPU.
+
+    Raises:
+        ValueError: ``k`` or ``at_once`` is below 1, or there are no images.
+
+    Example:
+        >>> import torch
+        >>> from googol.data import load
+        >>> from googol.likelihoods import Bernoulli
+        >>> from googol.metrics import importance_bounds
+        >>> from googol.models import VAE
+        >>> from googol.networks import MLPDecoder, MLPEncoder
+        >>> from googol.posteriors import DiagonalNormal
+        >>> from googol.priors import StandardNormal
+        >>> posterior = DiagonalNormal(MLPEncoder((1, 8, 8), 2 * 3), 3)
+        >>> model = VAE(StandardNormal(3), posterior, Bernoulli(MLPDecoder(3, (1, 8, 8))))
+        >>> importance_bounds(model, load("digits", "test"), k=2).shape
+        torch.Size([393])
+    """
+
+    def draw(x: Tensor, size: int) -> tuple[Tensor, list[Tensor]]:
+        return model.importance_bound(x, size), []
+
+    return _in_parts(draw, model, data, k, batch_size, at_once, seed)[0]
+
+
+def importance_impute(
+    model: Answering, data: Dataset, k: int, *, batch_size: int = 128, at_once: int = 2048, seed: int = 0
+) -> tuple[Tensor, list[Tensor]]:
+    r"""The importance-weighted bound of every image, and from the same codes p(y given x), all conditions being open.
+
+    .. math:: p(y_j \mid x) \approx \frac{\sum_i w_i \, p(y_j \mid z_i)}{\sum_i w_i},
+              \qquad w_i = \frac{p(x \mid z_i) \, p(z_i)}{q(z_i \mid x)}
+
+    Args:
+        model: Has ``importance_impute(x, k)``, such as :class:`~googol.models.JointVAE`.
+        data: n images; their conditions are not looked at.
+        k: Samples of the posterior for each image.
+        batch_size: Images at once, at most.
+        at_once: Images times samples at once, at most.
+        seed: Of the samples.
+
+    Returns:
+        (n,), in nats, and for each condition the probabilities of its N values, or of the components of a
+        continuous one, (n, N); on the CPU.
+
+    Raises:
+        ValueError: ``k`` or ``at_once`` is below 1, or there are no images.
+    """
+    return _in_parts(model.importance_impute, model, data, k, batch_size, at_once, seed)
+
+
+def _in_parts(
+    draw: Callable[[Tensor, int], tuple[Tensor, Sequence[Tensor]]],
+    model: Evaluable,
+    data: Dataset,
+    k: int,
+    batch_size: int,
+    at_once: int,
+    seed: int,
+) -> tuple[Tensor, list[Tensor]]:
+    """The bound (n,) from k samples of each image, and weighted averages (n, …), never many samples at once.
+
+    Args:
+        draw: From images (B, …) and a number of samples, the bound and the weighted averages of these alone.
+    """
     if k < 1 or at_once < 1:
         raise ValueError(f"Expected k and at_once to be at least 1; got {k} and {at_once}.")
     batch_size = min(batch_size, at_once)
-    part = min(k, at_once // batch_size)
+    part = min(k, at_once // max(1, batch_size))
 
-    def bound(x: Tensor) -> Tensor:
-        sizes = [min(part, k - start) for start in range(0, k, part)]
-        # The weights of a part add up to its size times the exponential of its bound.
-        sums = [model.importance_bound(x, size) + math.log(size) for size in sizes]
-        return torch.stack(sums).logsumexp(0) - math.log(k)
+    def of_batch(x: Tensor) -> list[Tensor]:
+        log_sum, averages = draw(x, part)
+        log_sum = log_sum + math.log(part)
+        for start in range(part, k, part):
+            size = min(part, k - start)
+            # The weights of a part add up to its size times the exponential of its bound.
+            bound, more = draw(x, size)
+            log_part = bound + math.log(size)
+            log_sum = torch.logaddexp(log_sum, log_part)
+            share = (log_part - log_sum).exp()
+            averages = [a + share.view(-1, *[1] * (a.dim() - 1)) * (b - a) for a, b in zip(averages, more, strict=True)]
+        return [(log_sum - math.log(k)).cpu(), *(average.cpu() for average in averages)]
 
-    return _average(model, data, bound, batch_size, seed)
-
-
-def _average(model: Bounded, data: Dataset, bound: Callable[[Tensor], Tensor], batch_size: int, seed: int) -> Estimate:
     with evaluating(model, seed=seed):
-        return Estimate.of(torch.cat([bound(x) for x, _ in in_order(data, batch_size, device_of(model))]))
+        batches = [of_batch(x) for x, _ in in_order(data, batch_size, device_of(model))]
+    bounds, *averages = [torch.cat(parts) for parts in zip(*batches, strict=True)]
+    return bounds, averages

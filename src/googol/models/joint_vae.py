@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -203,10 +204,36 @@ class JointVAE(VAE):
             probabilities of its components.
         """
         z = self.posterior(x).sample((draws,))
-        y = z.new_full((len(x), self.conditions), torch.nan) if y is None else y.to(z.dtype)
-        probs = self.prior().component_probs(torch.cat([z, y.expand(draws, -1, -1)], -1)).mean(0)
+        return [probs.mean(0) for probs in self._condition_probs(z, y)]
+
+    @torch.no_grad()
+    def importance_impute(self, x: Tensor, k: int, y: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        r"""The bound of :meth:`importance_bound`, and from the same codes p(y_j given x and the observed conditions).
+
+        .. math:: p(y_j \mid x, y_{ob}) \approx \frac{\sum_l w_l\, p(y_j \mid z_l, y_{ob})}{\sum_l w_l}, \qquad
+                  w_l = \frac{p(x \mid z_l)\, p(z_l, y_{ob})}{q(z_l \mid x)}, \qquad z_l \sim q(z \mid x)
+
+        Where :meth:`impute` takes the posterior q as it is, the weights lead to the exact p(y_j given x) as k grows.
+
+        Args:
+            x: Shape ``(B, channels, height, width)``.
+            k: The number of codes drawn for each x, at least 1.
+            y: Conditions known already, ``(B, c)``; NaN = not observed.
+
+        Returns:
+            The bound of log p(x, y_ob) in nats, ``(B,)``, and the probabilities as :meth:`impute` gives them.
+        """
+        z, log_weights = self._weighted_codes(x, k, partial(self.log_prior, y=y))
+        weights = log_weights.softmax(0)
+        averages = [torch.einsum("kb,kbn->bn", weights, probs) for probs in self._condition_probs(z, y)]
+        return log_weights.logsumexp(0) - math.log(k), averages
+
+    def _condition_probs(self, z: Tensor, y: Tensor | None) -> list[Tensor]:
+        """p(s_j given z and the observed conditions) of every condition, (draws, B, N_j)."""
+        y = z.new_full((self.conditions,), torch.nan) if y is None else y.to(z.dtype)
+        probs = self.prior().component_probs(torch.cat([z, y.expand(*z.shape[:-1], -1)], -1))
         labels = self.prior.variables[self.latents :]
-        return [probs[:, self.latents + j, : label.components] for j, label in enumerate(labels)]
+        return [probs[..., self.latents + j, : label.components] for j, label in enumerate(labels)]
 
 
 def _constant(module: nn.Module, *arguments: Tensor) -> Any:

@@ -125,7 +125,7 @@ class VAE(nn.Module):
         return self._negative_elbo(x, self.log_prior if bool(self.started) else _log_standard_normal)
 
     def _negative_elbo(self, x: Tensor, log_prior: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-        log_likelihood, kl = (term.mean() for term in self._terms(x, (), log_prior))
+        log_likelihood, kl = (term.mean() for term in self._terms(x, (), log_prior)[1:])
         loss = self._weighted(kl) - log_likelihood
         return {"loss": loss, "reconstruction": -log_likelihood, "kl": kl}
 
@@ -134,10 +134,10 @@ class VAE(nn.Module):
 
     def _terms(
         self, x: Tensor, sample_shape: tuple[int, ...], log_prior: Callable[[Tensor], Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """log p(x given z) and log q(z given x) − log p(z) for codes drawn from q."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Codes drawn from q, their log p(x given z), and their log q(z given x) − log p(z)."""
         z, log_q = sample_and_log_prob(self.posterior(x), sample_shape)
-        return self.likelihood(z).log_prob(x), log_q - log_prior(z)
+        return z, self.likelihood(z).log_prob(x), log_q - log_prior(z)
 
     # -- bounds
 
@@ -160,7 +160,7 @@ class VAE(nn.Module):
         r"""The two terms of the bound with one z a row, :math:`\log p(x \mid z)` and
         :math:`\log q(z \mid x) - \log p(z)`, each of shape ``(B,)``, in nats; their difference is the bound.
         """
-        return self._terms(x, (), self.log_prior)
+        return self._terms(x, (), self.log_prior)[1:]
 
     def importance_bound(self, x: Tensor, k: int) -> Tensor:
         r"""The importance-weighted bound :math:`\log \frac1k \sum_i p(x \mid z_i) p(z_i) / q(z_i \mid x)`.
@@ -177,10 +177,14 @@ class VAE(nn.Module):
         return self._importance_weighted(x, k, self.log_prior)
 
     def _importance_weighted(self, x: Tensor, k: int, log_prior: Callable[[Tensor], Tensor]) -> Tensor:
+        return self._weighted_codes(x, k, log_prior)[1].logsumexp(0) - math.log(k)
+
+    def _weighted_codes(self, x: Tensor, k: int, log_prior: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """k codes from q(z given x) a row, (k, B, d), and their log-weights log p(x, z) - log q(z given x), (k, B)."""
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        log_likelihood, kl = self._terms(x, (k,), log_prior)
-        return (log_likelihood - kl).logsumexp(0) - math.log(k)
+        z, log_likelihood, kl = self._terms(x, (k,), log_prior)
+        return z, log_likelihood - kl
 
     # -- questions
 

@@ -1,0 +1,115 @@
+"""`googol score`: tell how well images fit what the model was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import arg
+
+from googol.cli import arguments as shared
+from googol.data import SPLITS, Dataset, unknown
+from googol.experiments import Run, noise, open_run, score, scoring_figure
+from googol.metrics import Estimate
+from googol.training import to_png, write_file
+
+DESCRIPTION = """\
+Tell how well images fit what the model was trained on, and what it says of their conditions. An image that is unlike
+the training data gets an uncertain answer.
+
+Examples:
+  googol score RUN --out scores.csv
+  googol score RUN --data faces/ --split train --out scores.csv
+  googol score RUN --strangers fashion-mnist,noise --out scores.csv --figure scores.png
+
+The CSV file has a row for each image, with the columns
+  data               the name of its data set
+  index              its number in the split
+  log_px             log p(x) in nats, an importance-weighted bound from below
+  typicality         the share of validation images with no higher log p(x), itself among them: if it is one more image
+                     of their kind, this is at most 0.01 with a probability of at most 0.01
+  uncertain          whether the typicality is below --level
+and for each condition, say digit,
+  digit_imputed      the most probable value given the image, or the mean of a continuous condition
+  digit_probability  p(digit given image) of that value (empty for a continuous condition)"""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What to score."""
+
+    folder: shared.RunFolder
+    """folder of a finished run"""
+    data: shared.Text = None
+    """name or path of the images; by default the data that the run was trained on"""
+    split: str = "test"
+    """which of them, and of the strangers: train, valid or test"""
+    strangers: Annotated[str | None, arg(metavar="NAME,NAME,…")] = None
+    """names or paths of other images, to be told from these; noise is uniformly random pixels"""
+    out: Path | None = None
+    """CSV file to write"""
+    figure: Path | None = None
+    """picture to write (.png)"""
+    k: int = 100
+    """codes drawn for each image"""
+    level: float = 0.01
+    """typicality below which an answer is uncertain"""
+    limit: Annotated[int | None, arg(metavar="N")] = None
+    """take at most N images of each data set, the validation images included, chosen at random"""
+    seed: int = 0
+    """seed of the codes that are drawn, of the choice, and of the noise"""
+    overwrite: bool = False
+    """replace the files if they exist"""
+    json: bool = False
+    """print one JSON object"""
+    data_dir: shared.DataDir = None
+    """folder of data files"""
+
+    def run(self) -> dict[str, Any]:
+        """Scores, writes the files, and tells."""
+        if self.split not in SPLITS:
+            raise ValueError(unknown("split", self.split, SPLITS))
+        if self.figure is not None and self.figure.suffix != ".png":
+            raise ValueError(f"--figure must end with .png, got {self.figure}")
+        for path in (self.out, self.figure):
+            if path is not None:
+                shared.refuse_existing(path, overwrite=self.overwrite)
+        run = open_run(self.folder)
+        known = self._load(run, run.data if self.data is None else self.data)
+        names = [] if self.strangers is None else [name.strip() for name in self.strangers.split(",")]
+        strangers = [noise(known, seed=self.seed) if name == "noise" else self._load(run, name) for name in names]
+        valid = run.load(split="valid", data_dir=self.data_dir)
+        found = score(run, known, strangers, valid=valid, k=self.k, level=self.level, limit=self.limit, seed=self.seed)
+        if self.out is not None:
+            write_file(self.out, found.table().to_csv(index=False).encode())
+        if self.figure is not None:
+            write_file(self.figure, to_png(scoring_figure(found)))
+        bounds = {name: Estimate.of(scores.log_px) for name, scores in found.each.items()}
+        auroc, uncertain = found.auroc, found.uncertain
+        for name, bound in bounds.items():
+            print(f"{name}: log p(x) {bound.mean:.2f} nats, {uncertain[name]:.2%} uncertain", end="")
+            print(f", AUROC {auroc[name]:.4f}" if name in auroc else "")
+        for path in (self.out, self.figure):
+            if path is not None:
+                print(f"written to {path}")
+        first = bounds[found.known.data.name]
+        return {
+            "log_px": first.mean,
+            "log_px_standard_error": first.standard_error,
+            "log_px_each": {name: bound.mean for name, bound in bounds.items()},
+            "auroc": auroc,
+            "uncertain": uncertain,
+            "images": {name: len(scores.data) for name, scores in found.each.items()},
+            "out": None if self.out is None else str(self.out),
+            "figure": None if self.figure is None else str(self.figure),
+        }
+
+    def _load(self, run: Run, name: str) -> Dataset:
+        """A data set under its name, or that of its file or folder."""
+        return replace(run.load(name, self.split, data_dir=self.data_dir), name=Path(name).stem)
+
+
+def parse(arguments: list[str]) -> Any:
+    """The command that the arguments describe."""
+    return shared.parse(Score, arguments, prog="googol score", description=DESCRIPTION)
