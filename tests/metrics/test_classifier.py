@@ -129,6 +129,7 @@ def test_other_data_labels_or_seeds_have_another_classifier(parts, tmp_path):
         (relabelled, test, 0),
         (replace(train, images=train.images.flip(0)), test, 0),
         (replace(train, schema=renamed), replace(test, schema=renamed), 0),
+        (train.dequantized(), test, 0),
     ]
     for number, (a, b, seed) in enumerate(variants, start=1):
         cached_classifier(a, b, seed=seed, epochs=1, cache_dir=tmp_path)
