@@ -8,7 +8,15 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 from googol.data import Dataset
-from googol.metrics import Estimate, elbo, importance_bound, importance_bounds, importance_impute
+from googol.metrics import (
+    Estimate,
+    bits_per_dim,
+    elbo,
+    elbo_terms,
+    importance_bound,
+    importance_bounds,
+    importance_impute,
+)
 
 SIGMA = 0.5
 
@@ -21,18 +29,19 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(torch.zeros((), dtype=torch.double))
         self.calls = []
 
-    def log_weights(self, x, k):
+    def terms(self, x, k):
         q = Normal(torch.full((len(x),), 0.3, dtype=torch.double), 0.6)
         z = q.sample((k,))
         pixels = Independent(Normal(z[..., None], SIGMA), 1)
-        return pixels.log_prob(x.flatten(1).double()) + Normal(0.0, 1.0).log_prob(z) - q.log_prob(z)
+        return pixels.log_prob(x.flatten(1).double()), q.log_prob(z) - Normal(0.0, 1.0).log_prob(z)
 
-    def elbo(self, x):
-        return self.log_weights(x, 1)[0]
+    def elbo_terms(self, x):
+        return tuple(term[0] for term in self.terms(x, 1))
 
     def importance_bound(self, x, k):
         self.calls.append((len(x), k))
-        return self.log_weights(x, k).logsumexp(0) - math.log(k)
+        log_likelihood, kl = self.terms(x, k)
+        return (log_likelihood - kl).logsumexp(0) - math.log(k)
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +67,28 @@ def exact_elbo(x):
 
 def test_elbo(data):
     x = data.pixels()
-    noise = torch.stack([Linear().elbo(x) for _ in range(200)]).std(0).mean().item() / math.sqrt(len(data))
+    noise = torch.stack([torch.sub(*Linear().elbo_terms(x)) for _ in range(200)]).std(0).mean().item() / math.sqrt(
+        len(data)
+    )
     estimate = elbo(Linear(), data, batch_size=100)
     assert estimate.mean == pytest.approx(exact_elbo(x).mean().item(), abs=4 * noise)
+
+
+def test_the_elbo_is_the_difference_of_its_terms(data):
+    bound, log_likelihood, kl = elbo_terms(Linear(), data, batch_size=100)
+    assert bound == elbo(Linear(), data, batch_size=100)
+    assert bound.mean == pytest.approx(log_likelihood.mean - kl.mean)
+    exact_kl = math.log(1 / 0.6) + (0.6**2 + 0.3**2 - 1) / 2
+    assert kl.mean == pytest.approx(exact_kl, abs=4 * kl.standard_error)
+
+
+def test_bits_of_levels_that_are_all_as_probable(data):
+    """A pixel of 256 levels takes 8 bits, said by probabilities, or by the density of x in [0, 1]."""
+    dimensions = math.prod(data.image_shape)
+    for log_density, log_bin in [(-math.log(256), 0.0), (0.0, -math.log(256))]:
+        bits = bits_per_dim(Estimate(dimensions * log_density, 1.0), data, log_bin)
+        assert bits.mean == pytest.approx(8)
+        assert bits.standard_error == pytest.approx(1 / (dimensions * math.log(2)))
 
 
 def test_importance_bound_rises_to_the_log_likelihood(data):

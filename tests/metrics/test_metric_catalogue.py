@@ -1,5 +1,7 @@
 """Metrics by name."""
 
+import math
+
 import pytest
 import torch
 from painting import Painter
@@ -36,12 +38,16 @@ def parts(latents: int) -> tuple[nn.Module, nn.Module]:
 def test_all_metrics_of_a_joint_model(painted, classifier):
     ring = TensorRing([Normal(3)] * 2 + [Categorical(3), Normal(4)], rank=2)
     model = JointVAE(ring, *parts(2))
-    found = evaluate(model, painted, METRICS, classifier=classifier, k=3, n=60, seed=4)
+    grey = {"elbo_bits_per_dim", "iwae_bits_per_dim"}
+    found = evaluate(model, painted, set(METRICS) - grey, classifier=classifier, k=3, n=60, seed=4)
     assert found["classifier_accuracy"] == 0.75
     assert found["classifier_accuracy_each"] == {"level": 0.75, "shade": 0.5}
     assert Estimate(found["elbo"], found["elbo_standard_error"]) == elbo(model, painted, seed=4)
     assert found["fid"] == fid(model, ClassifierFeatures(classifier), painted, 60, seed=4)
     assert found["elbo"] < found["iwae"] < 0
+    assert found["elbo"] == pytest.approx(found["elbo_log_likelihood"] - found["elbo_kl"])
+    assert found["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert 0 <= found["active_units"] <= 2
     assert 0 <= found["condition_accuracy"] == found["condition_accuracy_each"]["level"] <= 1
     assert found["imputation_accuracy_each"].keys() == {"level"}
     alone = evaluate(model, painted, ["imputation-accuracy"], seed=4)
@@ -53,12 +59,23 @@ def test_a_model_without_conditions(painted, classifier):
     assert evaluate(model, painted, ["elbo", "iwae"], k=2).keys() == {
         "elbo",
         "elbo_standard_error",
+        "elbo_log_likelihood",
+        "elbo_kl",
         "iwae",
         "iwae_standard_error",
     }
     for name in ["condition_accuracy", "imputation_accuracy"]:
         with pytest.raises(ValueError, match=f"{name} needs a model .*VAE"):
             evaluate(model, painted, [name], classifier=classifier)
+
+
+def test_bits_need_grey_levels(painted):
+    model = VAE(StandardNormal(2), *parts(2))
+    with pytest.raises(ValueError, match="elbo_bits_per_dim needs a likelihood of grey levels; that of VAE is not"):
+        evaluate(model, painted, ["elbo-bits-per-dim"])
+    model.likelihood.log_bin = -math.log(256)
+    found = evaluate(model, painted, ["iwae-bits-per-dim"], k=2)
+    assert found["iwae_bits_per_dim"] == pytest.approx(8 - found["iwae"] / (math.log(2) * math.prod(SHAPE)))
 
 
 def test_other_features_are_used_instead_of_the_classifier(painted):
@@ -85,5 +102,5 @@ def test_metrics_that_need_a_classifier_say_so(painted, name):
 
 
 def test_a_model_without_bounds_is_refused(painted):
-    with pytest.raises(ValueError, match="elbo needs a model that can elbo; Painter cannot"):
+    with pytest.raises(ValueError, match="elbo needs a model that can elbo_terms; Painter cannot"):
         evaluate(Painter(), painted, ["elbo"])

@@ -22,8 +22,10 @@ Examples:
   googol evaluate RUN --metrics elbo --json
 
 metrics:
-  elbo                 lower bound of log p(x), in nats an image
+  elbo                 lower bound of log p(x), in nats an image, and its two terms
   iwae                 importance-weighted bound with k samples, in nats an image
+  elbo-bits-per-dim    the bounds of grey images as bits for each pixel and channel; smaller is better
+  iwae-bits-per-dim
   active-units         how many latents vary between images (variance of their posterior means above 0.01)
   parameters           how many the model has, in all and by part
   fid                  Fréchet distance between features of generated and of real images; smaller is better

@@ -60,7 +60,10 @@ def evaluate(
 
 
 def _all(run: Run) -> tuple[str, ...]:
-    bounds = ("elbo", "iwae", "active_units", "parameters")
+    bounds: tuple[str, ...] = ("elbo", "iwae")
+    if run.model.likelihood.log_bin is not None:
+        bounds += ("elbo_bits_per_dim", "iwae_bits_per_dim")
+    bounds += ("active_units", "parameters")
     if run.conditions:
         return (*bounds, "fid", "condition_accuracy", "imputation_accuracy")
     return (*bounds, "fid") if run.schema else bounds

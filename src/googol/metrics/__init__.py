@@ -1,7 +1,15 @@
 """What a model is worth: bounds of the likelihood, accuracies of conditions, Fréchet distance, use of the codes."""
 
 from googol.metrics.accuracy import Accuracy, agreement, condition_accuracy, imputation_accuracy
-from googol.metrics.bounds import Estimate, elbo, importance_bound, importance_bounds, importance_impute
+from googol.metrics.bounds import (
+    Estimate,
+    bits_per_dim,
+    elbo,
+    elbo_terms,
+    importance_bound,
+    importance_bounds,
+    importance_impute,
+)
 from googol.metrics.catalogue import JUDGED, METRICS, evaluate, metric_names
 from googol.metrics.classifier import Classifier, train_classifier
 from googol.metrics.classifier_cache import cached_classifier
@@ -21,9 +29,11 @@ __all__ = [
     "active_units",
     "agreement",
     "auroc",
+    "bits_per_dim",
     "cached_classifier",
     "condition_accuracy",
     "elbo",
+    "elbo_terms",
     "evaluate",
     "evaluating",
     "fid",

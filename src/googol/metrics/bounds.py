@@ -15,7 +15,7 @@ from googol.metrics.evaluation import Evaluable, device_of, evaluating, in_order
 class Bounded(Evaluable, Protocol):
     """A model with bounds: each of the variational autoencoders."""
 
-    def elbo(self, x: Tensor) -> Tensor: ...
+    def elbo_terms(self, x: Tensor) -> tuple[Tensor, Tensor]: ...
 
     def importance_bound(self, x: Tensor, k: int) -> Tensor: ...
 
@@ -54,13 +54,47 @@ def elbo(model: Bounded, data: Dataset, *, batch_size: int = 256, seed: int = 0)
     .. math:: E_{q(z \mid x)} \left[\log p(x \mid z) + \log p(z) - \log q(z \mid x)\right] \le \log p(x)
 
     Args:
-        model: Has ``elbo(x)`` of shape (B,).
+        model: Has ``elbo_terms(x)``, two tensors of shape (B,).
         data: The images.
         batch_size: Images at once.
         seed: Of the samples.
     """
+    return elbo_terms(model, data, batch_size=batch_size, seed=seed)[0]
+
+
+def elbo_terms(
+    model: Bounded, data: Dataset, *, batch_size: int = 256, seed: int = 0
+) -> tuple[Estimate, Estimate, Estimate]:
+    r"""The evidence lower bound and the two terms it is the difference of, in nats an image; see :func:`elbo`.
+
+    Returns:
+        The bound, :math:`E_q \log p(x \mid z)` and :math:`E_q [\log q(z \mid x) - \log p(z)]`.
+    """
     with evaluating(model, seed=seed):
-        return Estimate.of(torch.cat([model.elbo(x) for x, _ in in_order(data, batch_size, device_of(model))]))
+        terms = [torch.stack(model.elbo_terms(x)) for x, _ in in_order(data, batch_size, device_of(model))]
+    log_likelihood, kl = torch.cat(terms, 1)
+    return Estimate.of(log_likelihood - kl), Estimate.of(log_likelihood), Estimate.of(kl)
+
+
+def bits_per_dim(bound: Estimate, data: Dataset, log_bin: float) -> Estimate:
+    r"""A bound in nats an image, as bits for each of its D numbers of 256 levels; smaller is better.
+
+    .. math:: -\frac{\text{bound} + D \log v}{D \log 2}
+
+    Args:
+        bound: In nats, of the log-probability or log-density of an image.
+        data: The images.
+        log_bin: The log of the volume v of a level, by which a density of pixels becomes a probability; 0 if the bound
+            is of a probability.
+
+    Example:
+        >>> from googol.data import load
+        >>> uniform = Estimate(-64 * math.log(256), 0.0)  # each of the 64 pixels takes 8 bits
+        >>> round(bits_per_dim(uniform, load("digits", "test"), 0.0).mean, 6)
+        8.0
+    """
+    nats = math.prod(data.image_shape) * math.log(2)
+    return Estimate(-bound.mean / nats - log_bin / math.log(2), bound.standard_error / nats)
 
 
 def importance_bound(

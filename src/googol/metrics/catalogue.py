@@ -8,17 +8,19 @@ from torch import nn
 
 from googol.data import Dataset, unknown
 from googol.metrics.accuracy import Accuracy, condition_accuracy, imputation_accuracy
-from googol.metrics.bounds import Estimate, elbo, importance_bound
+from googol.metrics.bounds import Estimate, bits_per_dim, elbo_terms, importance_bound
 from googol.metrics.classifier import Classifier
 from googol.metrics.codes import active_units, parameter_counts
 from googol.metrics.frechet import ClassifierFeatures, fid
 
 METRICS = (
-    *("elbo", "iwae", "active_units", "parameters"),
+    *("elbo", "iwae", "elbo_bits_per_dim", "iwae_bits_per_dim", "active_units", "parameters"),
     *("fid", "condition_accuracy", "imputation_accuracy", "classifier_accuracy"),
 )
 # Those that need a classifier.
 JUDGED = ("fid", "condition_accuracy", "classifier_accuracy")
+# The bounds in bits, and the ones in nats that they are of.
+NATS_OF = {"elbo_bits_per_dim": ("elbo",), "iwae_bits_per_dim": ("iwae",)}
 
 Value = float | Mapping[str, float]
 
@@ -67,20 +69,25 @@ def evaluate(
         seed: Of all samples.
 
     Returns:
-        The metrics under their names, accuracies as fractions. Besides, with ``_standard_error`` appended,
-        what the bounds are uncertain by, and with ``_each`` appended, the accuracy of each condition and the
-        parameters of each part.
+        The metrics under their names, accuracies as fractions. Besides, the two terms of ``elbo``; with
+        ``_standard_error`` appended, what the bounds are uncertain by; and with ``_each`` appended, the accuracy of
+        each condition and the parameters of each part.
 
     Raises:
         ValueError: A metric is unknown, or needs what the model or the call does not have.
     """
-    found: dict[str, Value] = {}
-    for name in metric_names(metrics):
+    found: dict[str, Any] = {}
+    names = [part for name in metric_names(metrics) for part in (*NATS_OF.get(name, ()), name)]
+    for name in dict.fromkeys(names):
         _check_model(name, model)
         if name == "elbo":
-            found |= _bound(name, elbo(model, data, seed=seed))
+            bound, log_likelihood, kl = elbo_terms(model, data, seed=seed)
+            found |= {**_bound(name, bound), "elbo_log_likelihood": log_likelihood.mean, "elbo_kl": kl.mean}
         elif name == "iwae":
             found |= _bound(name, importance_bound(model, data, k, seed=seed))
+        elif name in NATS_OF:
+            nats = Estimate(*(found[f"{NATS_OF[name][0]}{suffix}"] for suffix in ("", "_standard_error")))
+            found |= _bound(name, bits_per_dim(nats, data, model.likelihood.log_bin))
         elif name == "active_units":
             found[name] = active_units(model, data, seed=seed)
         elif name == "parameters":
@@ -103,10 +110,13 @@ def evaluate(
 
 def _check_model(name: str, model: Any) -> None:
     """Raise a ValueError unless the model can do what a metric needs."""
+    if name in NATS_OF and getattr(getattr(model, "likelihood", None), "log_bin", None) is None:
+        raise ValueError(f"The metric {name} needs a likelihood of grey levels; that of {type(model).__name__} is not.")
     if name == "condition_accuracy" and "given" not in inspect.signature(model.sample).parameters:
         raise ValueError(f"The metric {name} needs a model of conditions; {type(model).__name__} has none.")
-    needed = {"elbo": "elbo", "iwae": "importance_bound", "active_units": "posterior", "imputation_accuracy": "impute"}
-    method = needed.get(name, "parameters" if name == "parameters" else "sample")
+    needed = {"elbo": "elbo_terms", "iwae": "importance_bound", "active_units": "posterior", "parameters": "parameters"}
+    needed |= {"imputation_accuracy": "impute"} | dict.fromkeys(NATS_OF, "importance_bound")
+    method = needed.get(name, "sample")
     if not hasattr(model, method):
         raise ValueError(f"The metric {name} needs a model that can {method}; {type(model).__name__} cannot.")
 
