@@ -82,6 +82,38 @@ def test_evaluate_prints_one_json_object(folder: Path, capsys: pytest.CaptureFix
     assert found["elbo"] < found["iwae"] < 0
 
 
+def test_score_tells_strangers_apart(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, figure, arrays = tmp_path / "scores.csv", tmp_path / "scores.png", tmp_path / "black.npz"
+    np.savez(arrays, images=np.zeros((30, 8, 8), np.uint8))
+    capsys.readouterr()
+    arguments = ["--strangers", f"noise, {arrays}", "--k", "3", "--out", str(out), "--figure", str(figure), "--json"]
+    assert main(["score", str(folder), *arguments]) == 0
+    found, table = json.loads(capsys.readouterr().out), pd.read_csv(out)
+    assert table["data"].value_counts().to_dict() == {"digits": 393, "noise": 393, "black": 3} == found["images"]
+    digits, noise = (table[table["data"] == name] for name in ("digits", "noise"))
+    assert digits["index"].tolist() == list(range(393))
+    assert digits["log_px"].mean() == pytest.approx(found["log_px"], abs=1e-3)
+    assert (noise["log_px"].to_numpy()[:, None] < digits["log_px"].to_numpy()).mean() == pytest.approx(
+        found["auroc"]["noise"], abs=1e-3
+    )
+    assert set(found["auroc"]) == {"noise", "black"}
+    assert found["uncertain"]["noise"] == noise["uncertain"].mean() == (noise["typicality"] < 0.01).mean()
+    assert set(table["digit_imputed"]) <= set(range(10))
+    assert table["digit_probability"].between(0, 1).all()
+    assert Image.open(figure).size[0] > 500
+
+
+def test_a_run_without_conditions_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--epochs", "1", "--latents", "2", "network:mlp", "--network.hidden", "16"]
+    assert main(["train", "vae", "--out", str(tmp_path / "RUN"), *arguments]) == 0
+    out, figure = tmp_path / "scores.csv", tmp_path / "scores.png"
+    arguments = ["--limit", "150", "--k", "2", "--out", str(out), "--figure", str(figure)]
+    assert main(["score", str(tmp_path / "RUN"), *arguments]) == 0
+    assert list(pd.read_csv(out)) == ["data", "index", "log_px", "typicality", "uncertain"]
+    assert pd.read_csv(out)["index"].is_unique
+    assert f"written to {figure}" in capsys.readouterr().out
+
+
 def test_data_lists_the_data_sets(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "list"]) == 0
     assert {"digits", "mnist", "fashion-mnist", "celeba"} <= set(capsys.readouterr().out.split())
@@ -138,6 +170,15 @@ def test_runs_that_cannot_be_opened(folder: Path, tmp_path: Path, change: str, m
         (["impute", "RUN", "--data", "other.npz", "--out", "l.csv"], "4"),
         (["impute", "RUN", "--data", "cut.npz", "--out", "l.csv"], "cut.npz"),
         (["evaluate", "RUN", "--metrics", "elbow"], "elbo"),
+        (["score", "RUN", "--split", "tset"], "test"),
+        (["score", "RUN", "--out", "taken.png"], "taken.png"),
+        (["score", "RUN", "--figure", "scores.gif"], ".png"),
+        (["score", "RUN", "--strangers", "niose", "--out", "s.csv"], "unknown data set 'niose'"),
+        (["score", "RUN", "--strangers", "other.npz", "--out", "s.csv"], "4"),
+        (["score", "RUN", "--strangers", "noise,noise", "--out", "s.csv"], "different names"),
+        (["score", "RUN", "--limit", "50", "--out", "s.csv"], "above 0.02"),
+        (["score", "RUN", "--level", "1.5", "--out", "s.csv"], "1.5"),
+        (["score", "RUN", "--k", "0", "--out", "s.csv"], "at least 1"),
         (["train", "joint-vae", "--data", "mnits", "--out", "new"], "mnist"),
         (["train", "joint-vae", "--data", "rows", "--out", "new"], "conditions.csv"),
         (["train", "joint-vae", "--out", "RUN"], "RUN"),

@@ -40,13 +40,13 @@ COMMANDS = {
         "measure a model on images that it was not trained on",
         "googol evaluate RUN --metrics elbo,condition-accuracy",
     ),
-    "reproduce": (
-        "train and measure the rows of a published table, beside the published numbers",
-        "googol reproduce sylvester --row vae,h-snf --data caltech101",
-    ),
     "score": (
         "tell how well images fit what the model was trained on",
         "googol score RUN --strangers noise --out scores.csv --figure scores.png",
+    ),
+    "reproduce": (
+        "train and measure the rows of a published table, beside the published numbers",
+        "googol reproduce sylvester --row vae,h-snf --data caltech101",
     ),
     "data": (
         "list or download data sets",

@@ -107,7 +107,7 @@ class Score:
 
     def _load(self, run: Run, name: str) -> Dataset:
         """A data set under its name, or that of its file or folder."""
-        return replace(run.load(name, self.split, data_dir=self.data_dir), name=Path(name).stem)
+        return replace(run.load(name, self.split, data_dir=self.data_dir), name=Path(name).stem or name)
 
 
 def parse(arguments: list[str]) -> Any:
