@@ -19,9 +19,9 @@ MAKERS = {
     "planar": lambda draw, d: Planar(draw(d), draw(d), draw()),
     "householder": lambda draw, d: Householder(draw(3, d)),
     "reversal": lambda draw, d: Reversal(d),
-    "sylvester": lambda draw, d: Sylvester(draw(d, d), draw(d, d), draw(d)),
+    "sylvester": lambda draw, d: Sylvester(draw(d, d), draw(d), draw(d)),
     "sylvester with columns": lambda draw, d: Sylvester(
-        *(draw(d // 2 + 1, d // 2 + 1) for _ in range(2)), draw(d // 2 + 1), orthonormal(draw(d, d // 2 + 1))
+        draw(d // 2 + 1, d // 2 + 1), draw(d // 2 + 1), draw(d // 2 + 1), orthonormal(draw(d, d // 2 + 1))
     ),
 }
 
@@ -71,10 +71,10 @@ def test_draws_broadcast_against_the_batch(make):
 
 
 def test_inverse_is_differentiable_in_values_and_parameters():
-    parameters = [drawer(3, seed=i)(*shape) for i, shape in enumerate([(4,), (4,), (), (2, 2), (2, 2), (2,), (4, 2)])]
+    parameters = [drawer(3, seed=i)(*shape) for i, shape in enumerate([(4,), (4,), (), (2, 2), (2,), (2,), (4, 2)])]
 
-    def inverses(y: Tensor, u: Tensor, w: Tensor, b: Tensor, r1: Tensor, r2: Tensor, c: Tensor, q: Tensor) -> Tensor:
-        return Planar(u, w, b).inv(y) + Sylvester(r1, r2, c, orthonormal(q)).inv(y)
+    def inverses(y: Tensor, u: Tensor, w: Tensor, b: Tensor, t: Tensor, a: Tensor, c: Tensor, q: Tensor) -> Tensor:
+        return Planar(u, w, b).inv(y) + Sylvester(t, a, c, orthonormal(q)).inv(y)
 
     inputs = [t.requires_grad_() for t in (drawer(3, seed=9)(4), *parameters)]
     assert torch.autograd.gradcheck(inverses, inputs)
@@ -143,8 +143,9 @@ def test_sylvester_agrees_with_pyro():
         x = torch.randn(6, 4, dtype=torch.float64)
         # Rows times upper triangles: lower ones, which are upper ones in reversed order.
         r1, r2 = (matrix.mT.flip(0, 1) for matrix in (theirs.R(), theirs.S()))
-        raw = [r.triu(1) + torch.diag(torch.atanh(r.diagonal() / LARGEST_DIAGONAL)) for r in (r1, r2)]
-        ours = Sylvester(*raw, theirs.b.flip(0))
+        diagonals = [torch.atanh(r.diagonal() / LARGEST_DIAGONAL) for r in (r1, r2)]
+        triangles = r1.triu(1) + r2.triu(1).mT + torch.diag(diagonals[0])
+        ours = Sylvester(triangles, diagonals[1], theirs.b.flip(0))
         z, ladj = ours.call_and_ladj(x.flip(-1))
         torch.testing.assert_close(z.flip(-1), theirs(x))
         torch.testing.assert_close(ladj, theirs.log_abs_det_jacobian(x, theirs(x)), rtol=1e-6, atol=1e-6)
@@ -176,7 +177,7 @@ def test_zeros_are_the_identity():
         Planar(zeros(4), zeros(4), zeros(())),
         Planar(zeros(4), x, zeros(5)),
         Householder(zeros(2, 4)),
-        Sylvester(zeros(4, 4), zeros(4, 4), zeros(4)),
+        Sylvester(zeros(4, 4), zeros(4), zeros(4)),
     ):
         y, ladj = transform.call_and_ladj(x)
         torch.testing.assert_close(y, x)
@@ -193,10 +194,13 @@ MISTAKES = [
     (lambda: Planar(torch.ones(3), torch.ones(4), torch.ones(())), r"dimensions \(3,\) for w; got \(4,\)"),
     (lambda: Planar(torch.ones(()), torch.ones(4), torch.ones(())), "vectors .* for u; got a number"),
     (lambda: Householder(torch.ones(3)), r"vectors \(…, K, d\) for v; got shape \(3,\)"),
-    (lambda: Sylvester(*[torch.ones(3, 2)] * 2, torch.ones(2)), r"\(2, 2\) for r1; got \(3, 2\)"),
-    (lambda: Sylvester(torch.ones(2, 2), torch.ones(2), torch.ones(2)), r"\(2, 2\) for r2; got \(2,\)"),
-    (lambda: Sylvester(*[torch.ones(2, 2)] * 2, torch.ones(())), "vectors .* for b; got a number"),
-    (lambda: Sylvester(*[torch.ones(2, 2)] * 2, torch.ones(2), torch.ones(1, 2)), r"for q, d ≥ 2; got shape \(1, 2\)"),
+    (lambda: Sylvester(torch.ones(3, 2), *[torch.ones(2)] * 2), r"\(2, 2\) for triangles; got \(3, 2\)"),
+    (lambda: Sylvester(torch.ones(2, 2), torch.ones(3), torch.ones(2)), r"\(2,\) for diagonal; got \(3,\)"),
+    (lambda: Sylvester(torch.ones(2, 2), torch.ones(2), torch.ones(())), "vectors .* for b; got a number"),
+    (
+        lambda: Sylvester(torch.ones(2, 2), torch.ones(2), torch.ones(2), torch.ones(1, 2)),
+        r"for q, d ≥ 2; got shape \(1, 2\)",
+    ),
     (lambda: Reversal(3)(torch.ones(2, 4)), r"trailing dimension 3 for x; got \(2, 4\)"),
     (lambda: Householder(torch.ones(1, 3)).inv(torch.ones(4)), r"trailing dimension 3 for x; got \(4,\)"),
     (lambda: orthonormal(torch.ones(2, 3)), r"d ≥ m for a; got shape \(2, 3\)"),

@@ -58,7 +58,8 @@ class InverseAutoregressiveFlow(FlowPosterior):
         hidden: Sequence[int] = (320, 320),
         context: int = 64,
     ) -> None:
-        super().__init__(encoder, latents, self.encoder_outputs(latents, flows=flows, hidden=hidden, context=context))
+        self._check(latents, flows, hidden, context)
+        super().__init__(encoder, latents, [context])
         # Its cheap direction is from the base to codes here, and from data to the base where it is a prior.
         self.flow = zuko.flows.MAF(latents, context, transforms=flows, hidden_features=tuple(hidden)).transform
         # Near the identity at first, as those of the other flows.
@@ -70,9 +71,13 @@ class InverseAutoregressiveFlow(FlowPosterior):
     @staticmethod
     def encoder_outputs(latents: int, *, flows: int = 4, hidden: Sequence[int] = (320, 320), context: int = 64) -> int:
         """The length of the encoder's vectors; the flows and their hidden layers take none of it."""
-        check_at_least_one(latents=latents, flows=flows, context=context, hidden=min(hidden, default=1))
+        InverseAutoregressiveFlow._check(latents, flows, hidden, context)
         return 2 * latents + context
 
-    def transforms(self, parameters: Tensor) -> list[Transform]:
+    @staticmethod
+    def _check(latents: int, flows: int, hidden: Sequence[int], context: int) -> None:
+        check_at_least_one(latents=latents, flows=flows, context=context, hidden=min(hidden, default=1))
+
+    def transforms(self, pieces: Sequence[Tensor]) -> list[Transform]:
         """The autoregressive flows, given the context."""
-        return [self.flow(parameters)]
+        return [self.flow(pieces[0])]

@@ -18,22 +18,22 @@ class FlowPosterior(nn.Module):
         \log q(z \mid x) = \log q(z_0 \mid x) - \sum_k \log \left| \det \frac{\partial f_k}{\partial z_{k-1}} \right|
 
     The first 2 · latents numbers of the encoder's vectors are read as `DiagonalNormal` reads them; a subclass
-    makes transforms of the rest.
+    makes transforms of the rest, which come to it in pieces, cut all at once, so that so are their gradients.
 
     Args:
         encoder: From x to vectors (…, outputs).
         latents: The number of latent variables.
-        outputs: The length of the encoder's vectors.
+        sizes: The lengths of the pieces that the transforms are made of.
     """
 
-    def __init__(self, encoder: nn.Module, latents: int, outputs: int) -> None:
+    def __init__(self, encoder: nn.Module, latents: int, sizes: Sequence[int]) -> None:
         super().__init__()
         self.encoder = encoder
         self.latents = latents
-        self.outputs = outputs
+        self.sizes = (2 * latents, *sizes)
         self.base = DiagonalNormal(nn.Identity(), latents)
 
-    def transforms(self, parameters: Tensor) -> Sequence[Transform]:
+    def transforms(self, pieces: Sequence[Tensor]) -> Sequence[Transform]:
         """The transforms in the order in which they move codes, from what the encoder says beyond the normal."""
         raise NotImplementedError
 
@@ -46,13 +46,13 @@ class FlowPosterior(nn.Module):
             ValueError: If the encoder's vectors do not have the length that `encoder_outputs` says.
         """
         outputs = self.encoder(x)
-        if outputs.shape[-1] != self.outputs:
+        if outputs.shape[-1] != sum(self.sizes):
             raise ValueError(
-                f"Expected encoder to give encoder_outputs(…) = {self.outputs} numbers; got {outputs.shape[-1]}."
+                f"Expected encoder to give encoder_outputs(…) = {sum(self.sizes)} numbers; got {outputs.shape[-1]}."
             )
-        normal, rest = outputs.split([2 * self.latents, self.outputs - 2 * self.latents], dim=-1)
+        normal, *pieces = outputs.split(self.sizes, dim=-1)
         # The library's flows map codes to the base; ours are cheap from the base to codes.
-        return NormalizingFlow(ComposedTransform(*self.transforms(rest)).inv, self.base(normal))
+        return NormalizingFlow(ComposedTransform(*self.transforms(pieces)).inv, self.base(normal))
 
 
 def check_at_least_one(**options: int) -> None:

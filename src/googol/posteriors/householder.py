@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from googol.posteriors.flow import FlowPosterior, check_at_least_one
@@ -37,8 +39,8 @@ class HouseholderFlow(FlowPosterior):
     """
 
     def __init__(self, encoder: nn.Module, latents: int, *, flows: int = 4) -> None:
-        super().__init__(encoder, latents, self.encoder_outputs(latents, flows=flows))
-        self.flows = flows
+        check_at_least_one(latents=latents, flows=flows)
+        super().__init__(encoder, latents, [flows * latents])
 
     @staticmethod
     def encoder_outputs(latents: int, *, flows: int = 4) -> int:
@@ -46,6 +48,6 @@ class HouseholderFlow(FlowPosterior):
         check_at_least_one(latents=latents, flows=flows)
         return 2 * latents + flows * latents
 
-    def transforms(self, parameters: Tensor) -> list[Householder]:
+    def transforms(self, pieces: Sequence[Tensor]) -> list[Householder]:
         """All reflections as one rotation."""
-        return [Householder(parameters.unflatten(-1, (self.flows, self.latents)) + self.latents**-0.5)]
+        return [Householder(pieces[0].unflatten(-1, (-1, self.latents)) + self.latents**-0.5)]

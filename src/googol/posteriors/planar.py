@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from googol.posteriors.flow import FlowPosterior, check_at_least_one
@@ -38,8 +40,8 @@ class PlanarFlow(FlowPosterior):
     """
 
     def __init__(self, encoder: nn.Module, latents: int, *, flows: int = 4) -> None:
-        super().__init__(encoder, latents, self.encoder_outputs(latents, flows=flows))
-        self.flows = flows
+        check_at_least_one(latents=latents, flows=flows)
+        super().__init__(encoder, latents, flows * [latents, latents, 1])
 
     @staticmethod
     def encoder_outputs(latents: int, *, flows: int = 4) -> int:
@@ -47,9 +49,7 @@ class PlanarFlow(FlowPosterior):
         check_at_least_one(latents=latents, flows=flows)
         return 2 * latents + flows * (2 * latents + 1)
 
-    def transforms(self, parameters: Tensor) -> list[Planar]:
+    def transforms(self, pieces: Sequence[Tensor]) -> list[Planar]:
         """One planar flow for every u, w and b."""
-        sizes = [self.latents, self.latents, 1]
-        each = parameters.unflatten(-1, (self.flows, sum(sizes))).unbind(-2)
-        split = (numbers.split(sizes, dim=-1) for numbers in each)
-        return [Planar(u, w + self.latents**-0.5, b.squeeze(-1)) for u, w, b in split]
+        triples = zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True)
+        return [Planar(u, w + self.latents**-0.5, b.squeeze(-1)) for u, w, b in triples]

@@ -66,9 +66,8 @@ class SylvesterFlow(FlowPosterior):
         reflections: int = 8,
     ) -> None:
         sizes = self._sizes(latents, flows, orthogonalization, columns, reflections)
-        super().__init__(encoder, latents, 2 * latents + flows * sum(sizes))
-        self.sizes = sizes
-        self.flows = flows
+        super().__init__(encoder, latents, sizes)
+        self.width = sizes[0]
         self.orthogonalization = orthogonalization
 
     @staticmethod
@@ -82,13 +81,11 @@ class SylvesterFlow(FlowPosterior):
     ) -> int:
         """The length of the encoder's vectors."""
         sizes = SylvesterFlow._sizes(latents, flows, orthogonalization, columns, reflections)
-        return 2 * latents + flows * sum(sizes)
+        return 2 * latents + sum(sizes)
 
     @staticmethod
-    def _sizes(
-        latents: int, flows: int, orthogonalization: str, columns: int | None, reflections: int
-    ) -> tuple[int, int, int]:
-        """How many numbers of a flow are for b, for both triangles, and for Q."""
+    def _sizes(latents: int, flows: int, orthogonalization: str, columns: int | None, reflections: int) -> list[int]:
+        """How many numbers are for the b, the diagonal, and the triangles of every flow, and for all the Q."""
         columns = min(8, latents) if columns is None else columns
         check_at_least_one(latents=latents, flows=flows, columns=columns, reflections=reflections)
         if orthogonalization not in get_args(Orthogonalization):
@@ -98,31 +95,28 @@ class SylvesterFlow(FlowPosterior):
             raise ValueError(f"Expected columns to be at most latents = {latents}; got {columns}.")
         width = columns if orthogonalization == "orthogonal" else latents
         own = {"orthogonal": latents * width, "householder": latents * reflections, "triangular": 0}
-        return width, (width + 1) * width, own[orthogonalization]
+        return flows * [width, width, width**2] + [flows * own[orthogonalization]]
 
-    def transforms(self, parameters: Tensor) -> list[Transform]:
+    def transforms(self, pieces: Sequence[Tensor]) -> list[Transform]:
         """The Sylvester flows, each between rotations to and from where it acts."""
-        each = parameters.unflatten(-1, (self.flows, sum(self.sizes)))
-        b, triangles, own = each.split(self.sizes, dim=-1)
-        # One triangle and the other, transposed, with their diagonals, fill a matrix with one row more.
-        packed = triangles.unflatten(-1, (self.sizes[0] + 1, self.sizes[0]))
-        identity = torch.eye(self.sizes[0], dtype=packed.dtype, device=packed.device)
-        r1, r2 = packed[..., :-1, :], packed[..., 1:, :].mT + identity
-        triples = list(zip(r1.unbind(-3), r2.unbind(-3), b.unbind(-2), strict=True))
+        *pieces, own = pieces
+        parts = [
+            (triangles.unflatten(-1, (self.width, self.width)), diagonal + 1, b)
+            for b, diagonal, triangles in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True)
+        ]
         if self.orthogonalization == "orthogonal":
-            columns = own.unflatten(-1, (self.latents, self.sizes[0])) + self._first_columns(own)
-            return [Sylvester(*three, q) for three, q in zip(triples, orthonormal(columns).unbind(-3), strict=True)]
+            columns = own.unflatten(-1, (-1, self.latents, self.width)) + self._first_columns(len(parts), own)
+            return [Sylvester(*part, q) for part, q in zip(parts, orthonormal(columns).unbind(-3), strict=True)]
         rotations: Sequence[Transform | None]
         if self.orthogonalization == "householder":
-            vectors = own.unflatten(-1, (-1, self.latents)) + self.latents**-0.5
+            vectors = own.unflatten(-1, (len(parts), -1, self.latents)) + self.latents**-0.5
             rotations = [Householder(v) for v in vectors.unbind(-3)]
         else:
-            rotations = [Reversal(self.latents) if k % 2 else None for k in range(self.flows)]
-        flows = (Sylvester(*three) for three in triples)
+            rotations = [Reversal(self.latents) if k % 2 else None for k in range(len(parts))]
+        flows = [Sylvester(*part) for part in parts]
         return [step for t, flow in zip(rotations, flows, strict=True) for step in ([t.inv, flow, t] if t else [flow])]
 
-    def _first_columns(self, like: Tensor) -> Tensor:
+    def _first_columns(self, flows: int, like: Tensor) -> Tensor:
         """Where Q starts, (flows, latents, columns): each flow at the coordinates after those of the one before."""
         identity = torch.eye(self.latents, dtype=like.dtype, device=like.device)
-        width = self.sizes[0]
-        return torch.stack([identity.roll(k * width, 0)[:, :width] for k in range(self.flows)])
+        return torch.stack([identity.roll(k * self.width, 0)[:, : self.width] for k in range(flows)])

@@ -71,22 +71,24 @@ class _Polar(torch.autograd.Function):
 
 
 def _iterate(a: Tensor) -> Tensor:
-    identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+    """The factors, with the batch flattened: a fused product and sum takes a fraction of the time of both."""
+    flat = a.reshape(-1, *a.shape[-2:])
+    identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand(len(flat), -1, -1)
     # The error is squared by every step, so that below this one it vanishes in the next.
     small = torch.finfo(a.dtype).eps ** 0.5
-    bound = (a.mT @ a).abs().sum(-1).amax(-1).clamp_min(torch.finfo(a.dtype).tiny).sqrt()
-    q = a / bound[..., None, None]
+    bound = (flat.mT @ flat).abs().sum(-1).amax(-1).clamp_min(torch.finfo(a.dtype).tiny).sqrt()
+    q = flat / bound[:, None, None]
     for _ in range(STEPS):
         q, error = _step(q, identity)
         unsettled = error > small
         if not unsettled.any():
-            return q
-    left, _, right = torch.linalg.svd(a[unsettled], full_matrices=False)
-    q[unsettled], _ = _step(left @ right, identity)
-    return q
+            return q.view(a.shape)
+    left, _, right = torch.linalg.svd(flat[unsettled], full_matrices=False)
+    q[unsettled], _ = _step(left @ right, identity[unsettled])
+    return q.view(a.shape)
 
 
 def _step(q: Tensor, identity: Tensor) -> tuple[Tensor, Tensor]:
     """The next matrices, and how far from orthonormal the ones before were."""
-    error = identity - q.mT @ q
-    return q + 0.5 * (q @ error), torch.linalg.matrix_norm(error)
+    error = torch.baddbmm(identity, q.mT, q, alpha=-1)
+    return torch.baddbmm(q, q, error, alpha=0.5), torch.linalg.matrix_norm(error)

@@ -20,15 +20,17 @@ class Sylvester(VectorTransform):
         \log \left| \det \frac{\partial y}{\partial x} \right| = \sum_{i=1}^m
         \log \left(1 + \tanh'(\cdot)_i \, (R_1)_{ii} (R_2)_{ii}\right)
 
-    The triangular R₁ and R₂ are the upper triangles of what is given, their diagonals passed through tanh
-    (times 0.9995), so that :math:`(R_1)_{ii} (R_2)_{ii} > -0.999`: any numbers give an invertible map.
+    The upper triangular R₁ and R₂ share a matrix: R₁ is what it has above its diagonal, R₂ is, transposed, what it has
+    below. Both have diagonals :math:`0.9995 \tanh(\cdot)` of what is given for them, so that
+    :math:`(R_1)_{ii} (R_2)_{ii} > -0.999`: any numbers give an invertible map.
 
     The inverse is found entry by entry, from the last of :math:`Q^\top x` to the first, each by Newton's
     method to the precision of the tensors; it is differentiable in y and in the parameters.
 
     Args:
-        r1: Shape ``(…, m, m)``; entries below the diagonal are not read.
-        r2: Shape ``(…, m, m)``; entries below the diagonal are not read.
+        triangles: What R₁ and R₂ have off their diagonals, and, on its own, what gives the diagonal of R₁; shape
+            ``(…, m, m)``.
+        diagonal: What gives the diagonal of R₂, shape ``(…, m)``.
         b: The offsets, shape ``(…, m)``.
         q: Orthonormal columns, shape ``(…, d, m)`` with d ≥ m, for instance from `orthonormal`; the identity where not
             given. With a `Householder` rotation T as Q, compose T.inv, this map without q, and T.
@@ -44,24 +46,27 @@ class Sylvester(VectorTransform):
         >>> import torch
         >>> from googol.transforms import Sylvester, orthonormal
         >>> q = orthonormal(torch.randn(5, 3, 2))
-        >>> flow = Sylvester(torch.randn(5, 2, 2), torch.randn(5, 2, 2), torch.zeros(5, 2), q)
+        >>> flow = Sylvester(torch.randn(5, 2, 2), torch.randn(5, 2), torch.zeros(5, 2), q)
         >>> x = torch.randn(7, 5, 3)
         >>> torch.allclose(flow.inv(flow(x)), x, atol=1e-3)
         True
     """
 
-    def __init__(self, r1: Tensor, r2: Tensor, b: Tensor, q: Tensor | None = None) -> None:
+    def __init__(self, triangles: Tensor, diagonal: Tensor, b: Tensor, q: Tensor | None = None) -> None:
         if b.ndim == 0:
             raise ValueError("Expected vectors (…, m) for b; got a number.")
         m = b.shape[-1]
-        check_shape("r1", r1, m, m)
-        check_shape("r2", r2, m, m)
+        check_shape("triangles", triangles, m, m)
+        check_shape("diagonal", diagonal, m)
         if q is not None and (q.ndim < 2 or q.shape[-1] != m or q.shape[-2] < m):
             raise ValueError(f"Expected orthonormal columns (…, d, {m}) for q, d ≥ {m}; got shape {tuple(q.shape)}.")
         super().__init__(m if q is None else q.shape[-2])
         self.b, self.q = b, q
-        self.diagonal1, self.diagonal2 = (LARGEST_DIAGONAL * r.diagonal(dim1=-2, dim2=-1).tanh() for r in (r1, r2))
-        self.above1, self.above2 = r1.triu(1), r2.triu(1)
+        self.diagonal1 = LARGEST_DIAGONAL * triangles.diagonal(dim1=-2, dim2=-1).tanh()
+        self.diagonal2 = LARGEST_DIAGONAL * diagonal.tanh()
+        # Products with a mask take a fraction of the time of triu and tril.
+        above = torch.ones(m, m, dtype=b.dtype, device=b.device).triu(1)
+        self.above1, self.above2 = triangles * above, (triangles * above.mT).mT
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The image of x and log |det|."""

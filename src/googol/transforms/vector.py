@@ -81,8 +81,11 @@ def check_shape(name: str, value: Tensor, *trailing: int) -> None:
 def product(matrix: Tensor, vector: Tensor) -> Tensor:
     """Matrices ``(…, i, j)`` times vectors ``(…, j)``, which broadcast.
 
-    Unlike a matmul this copies no matrix for every one of several draws, but makes columns of them.
+    Unlike a matmul this copies no matrix for every one of several draws, but makes columns of them; and where each
+    matrix has but one vector, it spares the overhead of a library's product.
     """
+    if vector.shape[:-1] == matrix.shape[:-2]:
+        return (matrix * vector.unsqueeze(-2)).sum(-1)
     return torch.einsum("...ij,...j->...i", matrix, vector)
 
 
