@@ -50,6 +50,8 @@ class Train(Generic[Choice]):
     """share of the training labels to hide, chosen at random"""
     missing_seed: int = 0
     """seed of which of them"""
+    match_parameters: Annotated[int | None, arg(metavar="N")] = None
+    """number of parameters of the whole model; the width of its networks is chosen so"""
     data_dir: shared.DataDir = None
     """folder of data files; by default $GOOGOL_DATA, or the platform's cache folder"""
 
@@ -62,6 +64,7 @@ class Train(Generic[Choice]):
             conditions=None if self.conditions is None else tuple(self.conditions.split(",")),
             missing=self.missing,
             missing_seed=self.missing_seed,
+            match_parameters=self.match_parameters,
             data_dir=None if self.data_dir is None else str(Path(self.data_dir).expanduser().absolute()),
         )
         _tell(train(experiment, self.out), self.out)

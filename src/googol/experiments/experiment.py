@@ -49,12 +49,16 @@ class Experiment:
     """share of the training labels that are hidden"""
     missing_seed: int = 0
     """seed of which of them"""
+    match_parameters: int | None = None
+    """number of parameters that the whole model shall have, by the width of its networks"""
     data_dir: str | None = None
     """folder of the data files"""
 
     def __post_init__(self) -> None:
         if not 0 <= self.missing <= 1:
             raise ValueError(f"missing must be a share in [0, 1], got {self.missing}")
+        if self.match_parameters is not None and self.match_parameters < 1:
+            raise ValueError(f"match_parameters must be at least 1, got {self.match_parameters}")
         if self.missing_seed < 0:
             raise ValueError(f"missing_seed must be at least 0, got {self.missing_seed}")
         warmup = getattr(self.model, "warmup_epochs", 0)

@@ -18,6 +18,7 @@ from googol.data import Condition, Dataset, load
 from googol.experiments import plain
 from googol.experiments.config import ImageShape, Model
 from googol.experiments.experiment import Experiment, about_data, read_about_data, read_config, write_config
+from googol.experiments.sizes import match_parameters
 from googol.training import (
     STANDARD_FIGURES,
     TrainingResult,
@@ -51,6 +52,11 @@ def train(experiment: Experiment, out: Path | str) -> TrainingResult:
             f"no training image has a known {' or '.join(without)}: hide fewer labels, or name other conditions"
         )
     _check_devices(experiment)
+    if experiment.match_parameters is not None:
+        # From here on the width is what it came out as, so that the run opens and resumes like any other.
+        size = experiment.match_parameters
+        found = match_parameters(experiment.model, data.image_shape, data.schema, size)
+        experiment = replace(experiment, model=found)
     model = experiment.build(data.image_shape, data.schema)
     if is_first_process():
         with disk_space_errors(out):
