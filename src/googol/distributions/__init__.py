@@ -1,15 +1,20 @@
 """Tractable distributions: tensor rings and trains over continuous and discrete variables, and likelihoods' own."""
 
 from googol.distributions.discretized_logistic import DiscretizedLogistic
+from googol.distributions.hypersphere import HypersphericalUniform, unit_sphere
 from googol.distributions.joint import TensorRingDistribution
 from googol.distributions.tensor_ring import TensorRing
 from googol.distributions.variables import Categorical, Normal, Variable
+from googol.distributions.von_mises_fisher import VonMisesFisher
 
 __all__ = [
     "Categorical",
     "DiscretizedLogistic",
+    "HypersphericalUniform",
     "Normal",
     "TensorRing",
     "TensorRingDistribution",
     "Variable",
+    "VonMisesFisher",
+    "unit_sphere",
 ]

@@ -5,5 +5,13 @@ from googol.posteriors.diagonal import DiagonalNormal
 from googol.posteriors.householder import HouseholderFlow
 from googol.posteriors.planar import PlanarFlow
 from googol.posteriors.sylvester import SylvesterFlow
+from googol.posteriors.von_mises_fisher import VonMisesFisher
 
-__all__ = ["DiagonalNormal", "HouseholderFlow", "InverseAutoregressiveFlow", "PlanarFlow", "SylvesterFlow"]
+__all__ = [
+    "DiagonalNormal",
+    "HouseholderFlow",
+    "InverseAutoregressiveFlow",
+    "PlanarFlow",
+    "SylvesterFlow",
+    "VonMisesFisher",
+]
