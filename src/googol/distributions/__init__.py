@@ -3,6 +3,7 @@
 from googol.distributions.discretized_logistic import DiscretizedLogistic
 from googol.distributions.hypersphere import HypersphericalUniform, unit_sphere
 from googol.distributions.joint import TensorRingDistribution
+from googol.distributions.mixture import Mixture
 from googol.distributions.tensor_ring import TensorRing
 from googol.distributions.variables import Categorical, Normal, Variable
 from googol.distributions.von_mises_fisher import VonMisesFisher
@@ -11,6 +12,7 @@ __all__ = [
     "Categorical",
     "DiscretizedLogistic",
     "HypersphericalUniform",
+    "Mixture",
     "Normal",
     "TensorRing",
     "TensorRingDistribution",

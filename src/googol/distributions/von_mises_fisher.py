@@ -189,8 +189,9 @@ def _log_ratio(theta: Tensor, reference: Tensor, kappa: Tensor, dim: int) -> Ten
 def _gauss_legendre(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """Nodes and log-weights on (0, 1)."""
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    table = torch.from_numpy(np.stack([(nodes + 1) / 2, np.log(weights / 2)])).to(device, dtype)
-    return table[0], table[1]
+    with torch.inference_mode(False):  # They are kept, and may be asked for next where gradients are wanted.
+        table = torch.from_numpy(np.stack([(nodes + 1) / 2, np.log(weights / 2)])).to(device, dtype)
+        return table[0], table[1]
 
 
 def _quadrature(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
