@@ -16,7 +16,7 @@ from googol.transforms.sylvester import LARGEST_DIAGONAL
 from googol.transforms.vector import solve_tanh
 
 MAKERS = {
-    "planar": lambda draw, d: Planar(draw(d), draw(d), draw()),
+    "planar": lambda draw, d: Planar(draw(3, d), draw(3, d), draw(3)),
     "householder": lambda draw, d: Householder(draw(3, d)),
     "reversal": lambda draw, d: Reversal(d),
     "sylvester": lambda draw, d: Sylvester(draw(d, d), draw(d), draw(d)),
@@ -71,7 +71,9 @@ def test_draws_broadcast_against_the_batch(make):
 
 
 def test_inverse_is_differentiable_in_values_and_parameters():
-    parameters = [drawer(3, seed=i)(*shape) for i, shape in enumerate([(4,), (4,), (), (2, 2), (2,), (2,), (4, 2)])]
+    parameters = [
+        drawer(3, seed=i)(*shape) for i, shape in enumerate([(2, 4), (2, 4), (2,), (2, 2), (2,), (2,), (4, 2)])
+    ]
 
     def inverses(y: Tensor, u: Tensor, w: Tensor, b: Tensor, t: Tensor, a: Tensor, c: Tensor, q: Tensor) -> Tensor:
         return Planar(u, w, b).inv(y) + Sylvester(t, a, c, orthonormal(q)).inv(y)
@@ -112,17 +114,21 @@ def test_root_solves_its_equation(dtype):
 
 def test_planar_agrees_with_pyro():
     draw = drawer(6)
-    u, w, b = draw(4), draw(4), draw()
+    u, w, b = draw(3, 4), draw(3, 4), draw(3)
     ours = Planar(u, w, b)
     # Pyro's has another function of w · u: what u gives the same shift there?
     product = (w * ours.u).sum(-1)
     there = torch.log(torch.expm1(product + 1))
     same = ours.u + ((there - product) / w.square().sum(-1)).unsqueeze(-1) * w
-    theirs = ConditionedPlanar((b.unsqueeze(-1), same, w))
-    x = drawer(6, seed=1)(4)
+    x = y = drawer(6, seed=1)(4)
+    ladj = torch.zeros(6, dtype=torch.float64)
+    for k in range(3):
+        theirs = ConditionedPlanar((b[:, k, None], same[:, k], w[:, k]))
+        z = theirs(y)
+        ladj, y = ladj + theirs.log_abs_det_jacobian(y, z), z
     torch.testing.assert_close(softplus(there) - 1, product)
-    torch.testing.assert_close(ours(x), theirs(x))
-    torch.testing.assert_close(ours.log_abs_det_jacobian(x, ours(x)), theirs.log_abs_det_jacobian(x, theirs(x)))
+    torch.testing.assert_close(ours(x), y)
+    torch.testing.assert_close(ours.log_abs_det_jacobian(x, y), ladj)
 
 
 def test_householder_agrees_with_pyro():
@@ -174,8 +180,8 @@ def test_zeros_are_the_identity():
     x = drawer(5)(4)
     zeros = x.new_zeros
     for transform in (
-        Planar(zeros(4), zeros(4), zeros(())),
-        Planar(zeros(4), x, zeros(5)),
+        Planar(zeros(2, 4), zeros(2, 4), zeros(2)),
+        Planar(zeros(1, 4), x.unsqueeze(-2), zeros(1)),
         Householder(zeros(2, 4)),
         Sylvester(zeros(4, 4), zeros(4), zeros(4)),
     ):
@@ -191,8 +197,9 @@ def test_nearly_parallel_reflections_stay_orthogonal_in_float32():
 
 
 MISTAKES = [
-    (lambda: Planar(torch.ones(3), torch.ones(4), torch.ones(())), r"dimensions \(3,\) for w; got \(4,\)"),
-    (lambda: Planar(torch.ones(()), torch.ones(4), torch.ones(())), "vectors .* for u; got a number"),
+    (lambda: Planar(torch.ones(1, 3), torch.ones(1, 4), torch.ones(1)), r"dimensions \(1, 3\) for w; got \(1, 4\)"),
+    (lambda: Planar(torch.ones(1, 3), torch.ones(1, 3), torch.ones(2)), r"dimensions \(1,\) for b; got \(2,\)"),
+    (lambda: Planar(torch.ones(4), torch.ones(4), torch.ones(())), r"vectors \(…, F, d\) for u; got shape \(4,\)"),
     (lambda: Householder(torch.ones(3)), r"vectors \(…, K, d\) for v; got shape \(3,\)"),
     (lambda: Sylvester(torch.ones(3, 2), *[torch.ones(2)] * 2), r"\(2, 2\) for triangles; got \(3, 2\)"),
     (lambda: Sylvester(torch.ones(2, 2), torch.ones(3), torch.ones(2)), r"\(2,\) for diagonal; got \(3,\)"),

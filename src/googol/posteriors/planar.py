@@ -41,7 +41,7 @@ class PlanarFlow(FlowPosterior):
 
     def __init__(self, encoder: nn.Module, latents: int, *, flows: int = 4) -> None:
         check_at_least_one(latents=latents, flows=flows)
-        super().__init__(encoder, latents, flows * [latents, latents, 1])
+        super().__init__(encoder, latents, [flows * latents, flows * latents, flows])
 
     @staticmethod
     def encoder_outputs(latents: int, *, flows: int = 4) -> int:
@@ -50,6 +50,6 @@ class PlanarFlow(FlowPosterior):
         return 2 * latents + flows * (2 * latents + 1)
 
     def transforms(self, pieces: Sequence[Tensor]) -> list[Planar]:
-        """One planar flow for every u, w and b."""
-        triples = zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True)
-        return [Planar(u, w + self.latents**-0.5, b.squeeze(-1)) for u, w, b in triples]
+        """All planar flows as one chain."""
+        u, w = (piece.unflatten(-1, (-1, self.latents)) for piece in pieces[:2])
+        return [Planar(u, w + self.latents**-0.5, pieces[2])]

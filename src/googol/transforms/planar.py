@@ -1,4 +1,4 @@
-"""The planar flow: space contracts or expands around a hyperplane."""
+"""Planar flows: space contracts or expands around a hyperplane."""
 
 from __future__ import annotations
 
@@ -7,34 +7,35 @@ import math
 import torch
 from torch import Tensor
 
-from googol.transforms.vector import MINIMUM_SLOPE, VectorTransform, check_shape, solve_tanh
+from googol.transforms.vector import MINIMUM_SLOPE, VectorTransform, check_shape, product, solve_tanh
 
 # 1 - exp(-(1 - MINIMUM_SLOPE)), the slope of `invertible_product` at zero.
 SLOPE_AT_ZERO = -math.expm1(MINIMUM_SLOPE - 1)
 
 
 class Planar(VectorTransform):
-    r"""A shift along one direction that depends on the position along another.
+    r"""A chain of F planar flows: shifts along one direction that depend on the position along another.
 
-    .. math:: y = x + \hat u \tanh(w \cdot x + b), \qquad
+    .. math:: x_k = x_{k-1} + \hat u_k \tanh(w_k \cdot x_{k-1} + b_k), \qquad
         \hat u = u + \frac{m(w \cdot u) - w \cdot u}{\|w\|^2} w, \qquad
-        \log \left| \det \frac{\partial y}{\partial x} \right|
-        = \log \left(1 + w \cdot \hat u \, (1 - \tanh^2(w \cdot x + b))\right)
+        \log \left| \det \frac{\partial x_F}{\partial x_0} \right|
+        = \sum_k \log \left(1 + w_k \cdot \hat u_k \tanh'(\cdot)_k\right)
 
     With :math:`m(a) = \log(1 + e^{a + c}) - 0.999` the product :math:`w \cdot \hat u = m(w \cdot u)` is above -0.999,
     so any u, w and b give an invertible map. The paper has c = 0 and 1; here c is such that m(0) = 0, so
     that u = 0 is the identity.
 
-    The inverse is found by Newton's method on one number a vector, to the precision of the tensors, and is
-    differentiable in y and in the parameters.
+    As :math:`w_k \cdot x_{k-1} = w_k \cdot x_0 + \sum_{j<k} w_k \cdot \hat u_j \tanh(\cdot)_j`, only numbers go from
+    flow to flow: vectors are met twice, in thin matrix products. The inverse finds the same numbers from the last to
+    the first, each by Newton's method to the precision of the tensors; it is differentiable in y and in the parameters.
 
     Args:
-        u: The direction of the shift, shape ``(…, d)``.
-        w: The direction that the shift depends on, shape ``(…, d)``.
-        b: The offset, shape ``(…)``.
+        u: The directions of the shifts, shape ``(…, F, d)``.
+        w: The directions that the shifts depend on, shape ``(…, F, d)``.
+        b: The offsets, shape ``(…, F)``.
 
     Raises:
-        ValueError: If u and w are not vectors of one length.
+        ValueError: If the shapes do not go together.
 
     References:
         Rezende & Mohamed, Variational Inference with Normalizing Flows, 2015, https://arxiv.org/abs/1505.05770,
@@ -43,36 +44,47 @@ class Planar(VectorTransform):
     Example:
         >>> import torch
         >>> from googol.transforms import Planar
-        >>> flow = Planar(torch.randn(5, 3), torch.randn(5, 3), torch.zeros(5))
+        >>> flow = Planar(torch.randn(5, 2, 3), torch.randn(5, 2, 3), torch.zeros(5, 2))
         >>> x = torch.randn(7, 5, 3)
         >>> torch.allclose(flow.inv(flow(x)), x, atol=1e-3)
         True
     """
 
     def __init__(self, u: Tensor, w: Tensor, b: Tensor) -> None:
-        if u.ndim == 0:
-            raise ValueError("Expected vectors (…, d) for u; got a number.")
-        check_shape("w", w, u.shape[-1])
+        if u.ndim < 2:
+            raise ValueError(f"Expected vectors (…, F, d) for u; got shape {tuple(u.shape)}.")
+        check_shape("w", w, *u.shape[-2:])
+        check_shape("b", b, u.shape[-2])
         super().__init__(u.shape[-1])
         given = (u * w).sum(-1)
         correction = invertible_product(given) - given
-        # Where w vanishes so does the correction, and faster than the norm.
+        # Where w vanishes so does the correction, and as fast as the norm.
         norm = torch.linalg.vector_norm(w, dim=-1).clamp_min(1e-12)
         self.w, self.b = w, b
         self.product = given + correction
         self.u = u + (correction / norm).unsqueeze(-1) * (w / norm.unsqueeze(-1))
+        self.products = w @ self.u.mT
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The image of x and log |det|."""
         self._check(x)
-        tanh = torch.tanh((self.w * x).sum(-1) + self.b)
-        return x + self.u * tanh.unsqueeze(-1), torch.log1p(self.product * (1 - tanh.square()))
+        arguments = product(self.w, x) + self.b
+        shifts = []
+        for k, later in enumerate(self.products.tril(-1).unbind(-1)):
+            shifts.append(torch.tanh(arguments[..., k]))
+            arguments = arguments + later * shifts[-1].unsqueeze(-1)
+        tanh = torch.stack(shifts, -1)
+        return x + product(self.u.mT, tanh), torch.log1p(self.product * (1 - tanh.square())).sum(-1)
 
     def _inverse(self, y: Tensor) -> Tensor:
         self._check(y)
-        # s = w · x + b solves s + (w · û) tanh s = w · y + b.
-        s = solve_tanh(self.product, (self.w * y).sum(-1) + self.b)
-        return y - self.u * torch.tanh(s).unsqueeze(-1)
+        arguments = product(self.w, y) + self.b
+        shifts = []
+        for k, earlier in reversed(list(enumerate(self.products.triu(1).unbind(-1)))):
+            # s = w · x + b solves s + (w · û) tanh s = w · y + b.
+            shifts.append(torch.tanh(solve_tanh(self.product[..., k], arguments[..., k])))
+            arguments = arguments - earlier * shifts[-1].unsqueeze(-1)
+        return y - product(self.u.mT, torch.stack(shifts[::-1], -1))
 
 
 def invertible_product(a: Tensor) -> Tensor:
