@@ -9,8 +9,25 @@ from googol.experiments.config.common import ImageShape
 from googol.experiments.config.likelihoods import Bernoulli, DiscretizedLogistic, Likelihood, Normal
 from googol.experiments.config.models import VAE, JointVAE, Model
 from googol.experiments.config.networks import MLP, Conv, Network
-from googol.experiments.config.posteriors import IAF, Diagonal, Householder, Planar, Posterior, Sylvester
-from googol.experiments.config.priors import JointPrior, Prior, StandardNormal, TensorRing
+from googol.experiments.config.posteriors import (
+    IAF,
+    Diagonal,
+    Householder,
+    Planar,
+    Posterior,
+    Sylvester,
+    VonMisesFisher,
+)
+from googol.experiments.config.priors import (
+    Flow,
+    HypersphericalUniform,
+    JointPrior,
+    NormalMixture,
+    Prior,
+    StandardNormal,
+    TensorRing,
+    VampPrior,
+)
 
 __all__ = [
     "IAF",
@@ -20,7 +37,9 @@ __all__ = [
     "Conv",
     "Diagonal",
     "DiscretizedLogistic",
+    "Flow",
     "Householder",
+    "HypersphericalUniform",
     "ImageShape",
     "JointPrior",
     "JointVAE",
@@ -28,10 +47,13 @@ __all__ = [
     "Model",
     "Network",
     "Normal",
+    "NormalMixture",
     "Planar",
     "Posterior",
     "Prior",
     "StandardNormal",
     "Sylvester",
     "TensorRing",
+    "VampPrior",
+    "VonMisesFisher",
 ]

@@ -92,4 +92,11 @@ class IAF(_Flow):
         require(1, context=self.context, hidden=min(self.hidden, default=1))
 
 
-Posterior = Diagonal | Householder | Planar | Sylvester | IAF
+@dataclass(frozen=True)
+class VonMisesFisher(_Posterior):
+    """Codes on the unit sphere, around a direction; for priors there, or made of such posteriors."""
+
+    part: ClassVar[str] = "VonMisesFisher"
+
+
+Posterior = Diagonal | Householder | Planar | Sylvester | IAF | VonMisesFisher

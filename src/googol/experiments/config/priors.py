@@ -43,6 +43,53 @@ class _Learnable:
 
 
 @dataclass(frozen=True)
+class NormalMixture(_Learnable):
+    """A mixture of normals with independent codes."""
+
+    components: int = 100
+    """normals in the mixture"""
+
+    def __post_init__(self) -> None:
+        require(1, components=self.components)
+
+    def _prior(self, latents: int, posterior: nn.Module, image_shape: ImageShape) -> nn.Module:
+        from googol.priors import NormalMixture as Prior
+
+        return Prior(latents, components=self.components)
+
+
+@dataclass(frozen=True)
+class VampPrior(_Learnable):
+    """The mixture of the posteriors of pseudo-inputs, which are learned, or a subset of the training images."""
+
+    components: int = 500
+    """pseudo-inputs"""
+    start: Literal["random", "data"] = "random"
+    """what the pseudo-inputs are at first; those that are not learned have to be data"""
+
+    def __post_init__(self) -> None:
+        require(1, components=self.components)
+        if self.start == "random" and not self.learnable:
+            raise ValueError("pseudo-inputs that are not learned must start from data, got start = 'random'")
+
+    def _prior(self, latents: int, posterior: nn.Module, image_shape: ImageShape) -> nn.Module:
+        from googol.priors import VampPrior as Prior
+
+        return Prior(posterior, image_shape, components=self.components, start=self.start, learnable=self.learnable)
+
+
+@dataclass(frozen=True)
+class HypersphericalUniform:
+    """Codes uniform on the unit sphere, for posteriors on it; nothing to learn."""
+
+    def build(self, latents: int, posterior: nn.Module, image_shape: ImageShape) -> nn.Module:
+        """The prior p(z)."""
+        from googol.priors import HypersphericalUniform as Prior
+
+        return Prior(latents)
+
+
+@dataclass(frozen=True)
 class TensorRing(_Learnable):
     """A learned lattice of components, whose weights are a tensor ring (or train)."""
 
@@ -80,5 +127,31 @@ class TensorRing(_Learnable):
         return Ring(variables, self.rank, self.boundary, order=order)
 
 
-Prior = StandardNormal | TensorRing
+Base = StandardNormal | NormalMixture | VampPrior | TensorRing
+
+
+@dataclass(frozen=True)
+class Flow(_Learnable):
+    """Another prior, seen through an invertible map that is learned."""
+
+    base: Base = StandardNormal()
+    """the other prior"""
+    flow: Literal["realnvp", "nsf", "maf"] = "realnvp"
+    """family of the map: affine couplings, spline couplings, or masked autoregressive"""
+    transforms: int = 6
+    """transforms, one after the other"""
+    hidden: tuple[int, ...] = (128, 128)
+    """sizes of the hidden layers of each transform"""
+
+    def __post_init__(self) -> None:
+        require(1, transforms=self.transforms, hidden=min(self.hidden, default=1))
+
+    def _prior(self, latents: int, posterior: nn.Module, image_shape: ImageShape) -> nn.Module:
+        from googol.priors import FlowPrior as Prior
+
+        base = self.base.build(latents, posterior, image_shape)
+        return Prior(base, latents, flow=self.flow, transforms=self.transforms, hidden=self.hidden)
+
+
+Prior = Base | Flow | HypersphericalUniform
 JointPrior = TensorRing
