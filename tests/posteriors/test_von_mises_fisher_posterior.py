@@ -51,6 +51,16 @@ def test_an_encoder_that_says_nothing_can_still_learn():
     assert (gradient[1:] != 0).all()
 
 
+def test_mixed_precision_keeps_to_the_sphere():
+    posterior = VonMisesFisher(nn.Linear(5, 4), 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        q = posterior(torch.rand(6, 5))
+        z = q.rsample()
+        assert unit_sphere.check(z).all()
+        (q.log_prob(z) + q.entropy()).sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in posterior.parameters())
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -93,7 +93,7 @@ class Mixture(Distribution):
             density, size = _normal_densities(self.components.base_dist), self.logits.numel()
         log_weights = self.logits.log_softmax(0)
         pieces = [(log_weights + density(piece)).logsumexp(-1) for piece in rows.split(max(1, _CHUNK // size))]
-        return torch.cat(pieces).view(shape[:-1]).to(value.dtype)
+        return torch.cat(pieces).view(shape[:-1]).to(torch.promote_types(value.dtype, self.logits.dtype))
 
     def _densities(self, rows: Tensor) -> Tensor:
         """log p_k(row) of every component, shape (n, K)."""

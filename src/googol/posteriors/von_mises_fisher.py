@@ -67,6 +67,7 @@ class VonMisesFisher(nn.Module):
             raise ValueError(
                 f"Expected encoder to give latents + 1 = {self.latents + 1} numbers; got {outputs.shape[-1]}."
             )
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))  # Half precision has no unit vectors.
         shift = _SHIFT * torch.eye(1, self.latents, dtype=outputs.dtype, device=outputs.device)[0]
         said = outputs[..., :-1] + shift
         # Its squares neither over- nor underflow at a largest entry of one.
