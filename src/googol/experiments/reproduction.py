@@ -170,9 +170,11 @@ def read_results(folder: Path, table: Table) -> tuple[list[dict[str, Any]], list
 def _is_current(content: dict[str, Any], table: Table) -> bool:
     try:
         experiment = table.experiment(table.row(content["row"]), content["data"], seed=content["seed"])
+        made = plain.from_plain(Experiment, content["experiment"], "experiment")
     except ValueError:
         return False
-    return settings_of(experiment) == content["experiment"]
+    # Read anew, since what was written has no options that came later: they have their defaults.
+    return settings_of(experiment) == settings_of(made)
 
 
 def settings_of(experiment: Experiment) -> dict[str, Any]:

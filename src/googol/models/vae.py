@@ -73,6 +73,10 @@ class VAE(nn.Module):
                 "expected prior and posterior on the same space, but one of them is on the unit sphere: "
                 f"got {type(prior).__name__} and {type(posterior).__name__}"
             )
+        if supports[0] is not None and warmup_epochs:
+            raise ValueError(
+                f"warmup_epochs must be 0 on the unit sphere, where no code is normal, got {warmup_epochs}"
+            )
         for name, epochs in (("warmup_epochs", warmup_epochs), ("kl_warmup_epochs", kl_warmup_epochs)):
             if epochs < 0:
                 raise ValueError(f"{name} must not be negative, got {epochs}")

@@ -1,0 +1,93 @@
+"""Any prior with any posterior, likelihood and network: a step of training, bounds, samples, the file of weights."""
+
+import itertools
+
+import pytest
+import torch
+
+from googol.experiments import config
+
+SHAPE = (1, 8, 8)
+RING = config.TensorRing(rank=2, components=3)
+PRIORS = [
+    config.StandardNormal(),
+    config.NormalMixture(components=3),
+    config.VampPrior(components=4),
+    config.VampPrior(components=4, start="data", learnable=False),
+    RING,
+    config.Flow(base=RING, transforms=2, hidden=(8,)),
+]
+SPHERE = [config.HypersphericalUniform(), config.VampPrior(components=4)]
+POSTERIORS = [
+    config.Diagonal(),
+    config.Householder(flows=2),
+    config.Planar(flows=2),
+    config.IAF(flows=2, hidden=(8,), context=3),
+    config.Sylvester(flows=2, columns=2),
+    config.Sylvester(flows=2, orthogonalization="householder", reflections=2),
+    config.Sylvester(flows=2, orthogonalization="triangular"),
+]
+LIKELIHOODS = [config.Bernoulli(), config.Normal(), config.DiscretizedLogistic()]
+NETWORKS = [config.MLP(hidden=(9,)), config.MLP(hidden=(9,), activation="gated"), config.Conv(width=4)]
+PAIRS = [*itertools.product(PRIORS, POSTERIORS), *itertools.product(SPHERE, [config.VonMisesFisher()])]
+
+
+def name(choice: object) -> str:
+    return "-".join(str(value) for value in (type(choice).__name__, *vars(choice).values()) if isinstance(value, str))
+
+
+@pytest.mark.parametrize(("prior", "posterior"), PAIRS, ids=name)
+def test_a_step_bounds_and_samples(prior, posterior):
+    # Every likelihood and network meets many of the pairs.
+    number = PAIRS.index((prior, posterior))
+    likelihood, network = LIKELIHOODS[number % len(LIKELIHOODS)], NETWORKS[number // 3 % len(NETWORKS)]
+    torch.manual_seed(0)
+    choice = config.VAE(latents=4, prior=prior, posterior=posterior, likelihood=likelihood, network=network)
+    model = choice.build(SHAPE, ())
+    x, y = torch.rand(7, *SHAPE), torch.empty(7, 0)
+    model.on_epoch_start(0, lambda: iter([(x, y)]))
+    model.loss(x, y)["loss"].backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+    with torch.no_grad():
+        assert model.importance_bound(x, 3).isfinite().all()
+        assert model.elbo(x).shape == (7,)
+    assert model.sample(5).shape == (5, *SHAPE)
+    assert model.reconstruct(x).shape == x.shape
+    again = choice.build(SHAPE, ())
+    again.load_state_dict(model.state_dict())
+    torch.manual_seed(1)
+    bound = model.importance_bound(x, 2)
+    torch.manual_seed(1)
+    assert torch.equal(bound, again.importance_bound(x, 2))
+
+
+@pytest.mark.parametrize(
+    "prior", [config.NormalMixture(), config.VampPrior(start="data"), RING, config.Flow(base=RING)]
+)
+def test_a_prior_that_is_not_learned_gets_no_gradient(prior):
+    fixed = type(prior)(**{**vars(prior), "learnable": False})
+    model = config.VAE(latents=3, prior=fixed, network=config.MLP(hidden=(9,))).build(SHAPE, ())
+    assert not any(parameter.requires_grad for parameter in model.prior.parameters())
+    model.on_epoch_start(0, lambda: iter([(torch.rand(600, *SHAPE), torch.empty(600, 0))]))
+    model.loss(torch.rand(5, *SHAPE), torch.empty(5, 0))["loss"].backward()
+    assert all(parameter.grad is None for parameter in model.prior.parameters())
+    assert all(parameter.grad is not None for parameter in model.posterior.parameters())
+
+
+@pytest.mark.parametrize(
+    ("prior", "posterior"),
+    [(config.StandardNormal(), config.VonMisesFisher()), (config.HypersphericalUniform(), config.Diagonal())],
+)
+def test_the_sphere_and_the_space_around_it_do_not_mix(prior, posterior):
+    with pytest.raises(ValueError, match="expected prior and posterior on the same space"):
+        config.VAE(latents=3, prior=prior, posterior=posterior).build(SHAPE, ())
+
+
+def test_there_is_no_warm_up_on_the_sphere():
+    choice = config.VAE(
+        latents=3, prior=config.HypersphericalUniform(), posterior=config.VonMisesFisher(), warmup_epochs=1
+    )
+    with pytest.raises(ValueError, match="warmup_epochs must be 0 on the unit sphere, where no code is normal, got 1"):
+        choice.build(SHAPE, ())
