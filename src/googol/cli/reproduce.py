@@ -95,7 +95,8 @@ def _list() -> dict[str, Any]:
 
 def _tell(table: Table, rows: list[Row], found: dict[str, Any]) -> None:
     titles = {row.name: row.title for row in rows}
-    print(f"{'row':<28}{'data':<15}{'metric':<20}{'published':>10}{'ours':>18}{'seeds':>7}{'minutes':>9}")
+    width = max(len(title) for title in titles.values()) + 2
+    print(f"{'row':<{width}}{'data':<15}{'metric':<20}{'published':>10}{'ours':>18}{'seeds':>7}{'minutes':>9}")
     for entry in found["rows"]:
         ours = "" if entry["ours"] is None else f"{entry['ours']:.2f}"
         ours += "" if entry["sd"] is None else f" ± {entry['sd']:.2f}"
@@ -103,7 +104,7 @@ def _tell(table: Table, rows: list[Row], found: dict[str, Any]) -> None:
         minutes = "" if entry["minutes"] is None else f"{entry['minutes']:.1f}"
         rebuilt = "" if entry["exact_data"] in (True, None) else "  (not the published data)"
         print(
-            f"{titles[entry['row']]:<28}{entry['data']:<15}{entry['metric']:<20}{published:>10}{ours:>18}"
+            f"{titles[entry['row']]:<{width}}{entry['data']:<15}{entry['metric']:<20}{published:>10}{ours:>18}"
             f"{entry['seeds']:>7}{minutes:>9}{rebuilt}"
         )
 

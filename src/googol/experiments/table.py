@@ -158,7 +158,9 @@ def read_table(name: str) -> Table:
     common = content.get("common", {})
     data = {}
     for key, own in content["data"].items():
-        data[key] = merge(common, own or {})
+        own = own or {}
+        # The columns are those of the data set, not some more.
+        data[key] = {**merge(common, own), "metrics": own.get("metrics", common.get("metrics", {}))}
         if wrong := set(data[key]) - {"metrics", "settings", "evaluation"}:
             raise ValueError(f"{folder / DEFINITION}: unknown key {sorted(wrong)[0]!r} of {key}")
     paths = [path for path in sorted(folder.glob("*.yaml")) if path.name != DEFINITION]
