@@ -33,6 +33,7 @@ test-slow: install  ## the long checks
 bench: install  ## speed and memory of the tensor ring beside the plain algorithm, and in training; writes results/bench
 	$(BIN)/python -m benchmarks.tensor_ring
 	$(BIN)/python -m benchmarks.prior_cost
+	$(BIN)/python -m benchmarks.sparse_normal
 
 docs: install  ## the guide, in docs/_build/html
 	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html

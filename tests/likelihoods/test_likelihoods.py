@@ -1,21 +1,33 @@
 """Every likelihood is a distribution over images, right under any leading batch shape and any decoder."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from googol.likelihoods import Bernoulli, DiscretizedLogistic, Normal
+from googol.likelihoods import Bernoulli, DiscretizedLogistic, LogitNormal, Normal
 from googol.networks import ConvDecoder, MLPDecoder
 
-LIKELIHOODS = [Bernoulli, Normal, DiscretizedLogistic]
+LIKELIHOODS = [
+    partial(Bernoulli),
+    partial(Normal, scale=0.1),
+    partial(DiscretizedLogistic),
+    *[partial(LogitNormal, precision=precision) for precision in ("diagonal", "chain", "grid")],
+]
 
 
 def build(likelihood, decoder=MLPDecoder, shape=(3, 8, 9)):
     torch.manual_seed(0)
     channels, *sides = shape
-    return likelihood(decoder(4, (channels * likelihood.outputs_per_channel, *sides)))
+    outputs = likelihood.func.outputs_per_channel(**likelihood.keywords)
+    return likelihood(decoder(4, (channels * outputs, *sides)))
+
+
+def images(*shape):
+    """Pixels within (0, 1), which every likelihood takes."""
+    return (255 * torch.rand(shape) + 0.5) / 256
 
 
 class Constant(nn.Module):
@@ -36,7 +48,7 @@ def test_shapes(likelihood, decoder, leading):
     pixels = build(likelihood, decoder)(torch.randn(*leading, 4))
     assert pixels.batch_shape == leading
     assert pixels.event_shape == (3, 8, 9)
-    assert pixels.log_prob(torch.rand(*leading, 3, 8, 9)).shape == leading
+    assert pixels.log_prob(images(*leading, 3, 8, 9)).shape == leading
     assert pixels.sample((2,)).shape == (2, *leading, 3, 8, 9)
     assert pixels.mean.shape == (*leading, 3, 8, 9)
 
@@ -54,7 +66,7 @@ def test_the_mean_is_a_picture_and_the_mean_of_samples(likelihood):
 def test_every_parameter_gets_a_finite_gradient(likelihood, far):
     part = build(likelihood)
     pixels = part(torch.randn(5, 4) + far)
-    pixels.log_prob(torch.rand(5, 3, 8, 9)).mean().backward()
+    pixels.log_prob(images(5, 3, 8, 9)).mean().backward()
     for name, parameter in part.named_parameters():
         assert parameter.grad.isfinite().all(), name
     if far == 0:
@@ -105,12 +117,45 @@ def test_discretized_logistic_takes_locations_then_scales():
     torch.testing.assert_close(base.log_prob(levels).exp().sum(0), torch.ones(2, 2, 2))
 
 
+def test_a_log_density_and_its_bin_make_the_probability_of_a_grey_level():
+    z = torch.zeros(3)
+    levels = (torch.arange(256) / 255).reshape(256, 1, 1, 1).expand(256, 1, 2, 2)
+    logistic = DiscretizedLogistic(Constant(-0.2, -1.0))
+    assert logistic(z).base_dist.log_prob(levels).add(logistic.log_bin).exp().sum(0).sub(1).abs().max() < 1e-5
+    normal = Normal(Constant(0.4), scale=0.05)
+    assert normal(z).base_dist.log_prob(levels).add(normal.log_bin).exp().sum(0).sub(1).abs().max() < 1e-5
+    logit_normal = LogitNormal(Constant(0.3, 0.5))
+    assert logit_normal.dequantized
+    middles = (255 * levels + 0.5) / 256
+    normal = logit_normal(z).normal.base_dist
+    log_density = normal.log_prob(middles.logit()) - (middles * (1 - middles)).log()
+    assert log_density.add(logit_normal.log_bin).exp().sum(0).sub(1).abs().max() < 1e-3
+    assert Bernoulli.log_bin is None
+
+
+@pytest.mark.parametrize("precision", ["chain", "grid"])
+def test_logit_normal_links_neighbours_in_the_image(precision):
+    part = build(partial(LogitNormal, precision=precision), shape=(2, 3, 4))
+    pixels = part(torch.randn(4) * 3)
+    linked = pixels.normal.base_dist.precision().abs() > 0
+    rows, columns = torch.arange(12) // 4, torch.arange(12) % 4
+    down, along = rows - rows[:, None], columns - columns[:, None]
+    if precision == "chain":
+        expected = (4 * down + along).abs() <= 1
+    else:
+        expected = (down.abs() + along.abs() <= 1) | ((down == 1) & (along == -1)) | ((down == -1) & (along == 1))
+    assert torch.equal(linked, expected.expand(2, 12, 12))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: Normal(Constant(0.0), scale=0.0), "above 1/255; got 0.0"),
         (lambda: Normal(Constant(0.0), scale=math.nan), "got nan"),
         (lambda: DiscretizedLogistic(Constant(0.0))(torch.zeros(3)), r"2 \* channels; got 1"),
+        (lambda: LogitNormal(Constant(0.0), precision="tree"), "diagonal, chain, grid; got 'tree'"),
+        (lambda: LogitNormal(Constant(0.0, 0.0), precision="chain")(torch.zeros(3)), r"3 \* channels .*chain; got 2"),
+        (lambda: LogitNormal(Constant(0.0, 0.0))(torch.zeros(3)).log_prob(torch.zeros(1, 2, 2)), "strictly between"),
     ],
 )
 def test_wrong_arguments_are_refused(call, message):

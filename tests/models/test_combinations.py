@@ -21,13 +21,16 @@ SPHERE = [config.HypersphericalUniform(), config.VampPrior(components=4)]
 POSTERIORS = [
     config.Diagonal(),
     config.Householder(flows=2),
+    config.SparseNormal(),
+    config.SparseNormal(structure="grid"),
+    config.SparseNormal(structure="extended-grid"),
     config.Planar(flows=2),
     config.IAF(flows=2, hidden=(8,), context=3),
     config.Sylvester(flows=2, columns=2),
     config.Sylvester(flows=2, orthogonalization="householder", reflections=2),
     config.Sylvester(flows=2, orthogonalization="triangular"),
 ]
-LIKELIHOODS = [config.Bernoulli(), config.Normal(), config.DiscretizedLogistic()]
+LIKELIHOODS = [config.Bernoulli(), config.Normal(), config.DiscretizedLogistic(), config.LogitNormal(precision="grid")]
 NETWORKS = [config.MLP(hidden=(9,)), config.MLP(hidden=(9,), activation="gated"), config.Conv(width=4)]
 PAIRS = [*itertools.product(PRIORS, POSTERIORS), *itertools.product(SPHERE, [config.VonMisesFisher()])]
 
@@ -44,7 +47,7 @@ def test_a_step_bounds_and_samples(prior, posterior):
     torch.manual_seed(0)
     choice = config.VAE(latents=4, prior=prior, posterior=posterior, likelihood=likelihood, network=network)
     model = choice.build(SHAPE, ())
-    x, y = torch.rand(7, *SHAPE), torch.empty(7, 0)
+    x, y = (torch.rand(7, *SHAPE) * 255 + 0.5) / 256, torch.empty(7, 0)
     model.on_epoch_start(0, lambda: iter([(x, y)]))
     model.loss(x, y)["loss"].backward()
     for parameter_name, parameter in model.named_parameters():

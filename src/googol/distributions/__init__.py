@@ -3,7 +3,9 @@
 from googol.distributions.discretized_logistic import DiscretizedLogistic
 from googol.distributions.hypersphere import HypersphericalUniform, unit_sphere
 from googol.distributions.joint import TensorRingDistribution
+from googol.distributions.logit_normal import LogitNormal
 from googol.distributions.mixture import Mixture
+from googol.distributions.sparse_normal import SparseNormal
 from googol.distributions.tensor_ring import TensorRing
 from googol.distributions.variables import Categorical, Normal, Variable
 from googol.distributions.von_mises_fisher import VonMisesFisher
@@ -12,8 +14,10 @@ __all__ = [
     "Categorical",
     "DiscretizedLogistic",
     "HypersphericalUniform",
+    "LogitNormal",
     "Mixture",
     "Normal",
+    "SparseNormal",
     "TensorRing",
     "TensorRingDistribution",
     "Variable",

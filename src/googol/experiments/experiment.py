@@ -69,8 +69,10 @@ class Experiment:
             )
 
     def load(self, split: Split) -> Dataset:
-        """The images of one split; of "train", with the share of labels hidden."""
+        """The images of one split, dequantized for a likelihood that wants it; of "train", with labels hidden."""
         data = load(self.data, split, data_dir=self.data_dir, conditions=self.conditions)
+        if self.model.likelihood.dequantized:
+            data = data.dequantized()
         return data.hide(self.missing, seed=self.missing_seed) if split == "train" else data
 
     def build(self, image_shape: ImageShape, schema: Sequence[Condition]) -> Any:

@@ -166,6 +166,8 @@ class Run:
         if found.image_shape != self.image_shape:
             shapes = (" × ".join(map(str, shape)) for shape in (found.image_shape, self.image_shape))
             raise ValueError("{} has images of {}, but the run was trained on {}".format(name, *shapes))
+        if self.choice.likelihood.dequantized:
+            found = found.dequantized()
         columns = dict(zip(found.names, zip(found.schema, found.conditions.T, strict=True), strict=True))
         missing = torch.full((len(found),), torch.nan)
         known = [_translated(*columns[c.name], c) if c.name in columns else missing for c in self.schema]

@@ -25,11 +25,17 @@ class Bernoulli(nn.Module):
         torch.Size([5])
     """
 
-    outputs_per_channel: ClassVar[int] = 1
+    log_bin: ClassVar[float | None] = None
+    dequantized: ClassVar[bool] = False
 
     def __init__(self, decoder: nn.Module):
         super().__init__()
         self.decoder = decoder
+
+    @staticmethod
+    def outputs_per_channel() -> int:
+        """The channels that the decoder gives for each of the image's: 1."""
+        return 1
 
     def forward(self, z: Tensor) -> distributions.Independent:
         """The distribution of x, event shape (channels, height, width)."""

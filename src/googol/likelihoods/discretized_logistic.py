@@ -31,11 +31,17 @@ class DiscretizedLogistic(nn.Module):
         torch.Size([5])
     """
 
-    outputs_per_channel: ClassVar[int] = 2
+    log_bin: ClassVar[float | None] = 0.0
+    dequantized: ClassVar[bool] = False
 
     def __init__(self, decoder: nn.Module):
         super().__init__()
         self.decoder = decoder
+
+    @staticmethod
+    def outputs_per_channel() -> int:
+        """The channels that the decoder gives for each of the image's: 2."""
+        return 2
 
     def forward(self, z: Tensor) -> distributions.Independent:
         """The distribution of x, event shape (channels, height, width).

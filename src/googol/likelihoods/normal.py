@@ -34,7 +34,8 @@ class Normal(nn.Module):
         torch.Size([5])
     """
 
-    outputs_per_channel: ClassVar[int] = 1
+    log_bin: ClassVar[float | None] = -math.log(255)
+    dequantized: ClassVar[bool] = False
 
     def __init__(self, decoder: nn.Module, *, scale: float = 0.1):
         super().__init__()
@@ -43,6 +44,11 @@ class Normal(nn.Module):
         self.decoder = decoder
         # The inverse of softplus.
         self.raw_scale = nn.Parameter(torch.tensor(math.log(math.expm1(scale - MINIMUM_SCALE))))
+
+    @staticmethod
+    def outputs_per_channel(*, scale: float = 0.1) -> int:
+        """The channels that the decoder gives for each of the image's: 1, whatever the scale."""
+        return 1
 
     @property
     def scale(self) -> Tensor:

@@ -4,6 +4,7 @@ from googol.posteriors.autoregressive import InverseAutoregressiveFlow
 from googol.posteriors.diagonal import DiagonalNormal
 from googol.posteriors.householder import HouseholderFlow
 from googol.posteriors.planar import PlanarFlow
+from googol.posteriors.sparse import SparseNormal
 from googol.posteriors.sylvester import SylvesterFlow
 from googol.posteriors.von_mises_fisher import VonMisesFisher
 
@@ -12,6 +13,7 @@ __all__ = [
     "HouseholderFlow",
     "InverseAutoregressiveFlow",
     "PlanarFlow",
+    "SparseNormal",
     "SylvesterFlow",
     "VonMisesFisher",
 ]

@@ -6,7 +6,7 @@ Importing this imports no other part of googol, so that help is fast.
 """
 
 from googol.experiments.config.common import ImageShape
-from googol.experiments.config.likelihoods import Bernoulli, DiscretizedLogistic, Likelihood, Normal
+from googol.experiments.config.likelihoods import Bernoulli, DiscretizedLogistic, Likelihood, LogitNormal, Normal
 from googol.experiments.config.models import VAE, JointVAE, Model
 from googol.experiments.config.networks import MLP, Conv, Network
 from googol.experiments.config.posteriors import (
@@ -44,6 +44,7 @@ __all__ = [
     "JointPrior",
     "JointVAE",
     "Likelihood",
+    "LogitNormal",
     "Model",
     "Network",
     "Normal",
@@ -51,6 +52,7 @@ __all__ = [
     "Planar",
     "Posterior",
     "Prior",
+    "SparseNormal",
     "StandardNormal",
     "Sylvester",
     "TensorRing",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from googol.experiments.config.common import ImageShape
 from googol.experiments.config.networks import Network
@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 class _Likelihood:
     """The class of the same name in `googol.likelihoods`, with the fields as its options."""
 
+    dequantized: ClassVar[bool] = False
+    """whether it is of pixels between the 256 levels"""
+
     def build(self, network: Network, image_shape: ImageShape, latents: int) -> nn.Module:
         """The likelihood p(x given z)."""
         from googol import likelihoods
 
         made = getattr(likelihoods, type(self).__name__)
         channels, height, width = image_shape
-        decoder = network.decoder(latents, (channels * made.outputs_per_channel, height, width))
-        return made(decoder, **asdict(self))
+        options = asdict(self)
+        decoder = network.decoder(latents, (channels * made.outputs_per_channel(**options), height, width))
+        return made(decoder, **options)
 
 
 @dataclass(frozen=True)
@@ -44,4 +48,14 @@ class DiscretizedLogistic(_Likelihood):
     """Pixels with 256 levels, around a logistic variable each."""
 
 
-Likelihood = Bernoulli | Normal | DiscretizedLogistic
+@dataclass(frozen=True)
+class LogitNormal(_Likelihood):
+    """Pixels whose logits are normal, with a sparse precision; grey levels are spread out evenly."""
+
+    dequantized: ClassVar[bool] = True
+
+    precision: Literal["diagonal", "chain", "grid"] = "diagonal"
+    """which pixels are linked: none, those that follow each other row by row, or neighbours"""
+
+
+Likelihood = Bernoulli | Normal | DiscretizedLogistic | LogitNormal

@@ -34,6 +34,21 @@ class Diagonal(_Posterior):
 
 
 @dataclass(frozen=True)
+class SparseNormal(_Posterior):
+    """A normal with a sparse precision: codes linked along a chain or over a grid."""
+
+    part: ClassVar[str] = "SparseNormal"
+
+    structure: Literal["chain", "grid", "extended-grid"] = "chain"
+    """which codes are linked"""
+    rows: int | None = None
+    """rows of the grid; by default those that make it most nearly square"""
+
+    def __post_init__(self) -> None:
+        require(1, rows=self.rows or 1)
+
+
+@dataclass(frozen=True)
 class _Flow(_Posterior):
     """A diagonal normal moved by transforms that depend on the image too."""
 
@@ -99,4 +114,4 @@ class VonMisesFisher(_Posterior):
     part: ClassVar[str] = "VonMisesFisher"
 
 
-Posterior = Diagonal | Householder | Planar | Sylvester | IAF | VonMisesFisher
+Posterior = Diagonal | SparseNormal | Householder | Planar | Sylvester | IAF | VonMisesFisher
