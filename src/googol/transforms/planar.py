@@ -66,7 +66,7 @@ class Planar(VectorTransform):
         self.products = w @ self.u.mT
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The image of x and log |det|."""
+        """The image y of x, and the logarithm of the absolute determinant of dy/dx."""
         self._check(x)
         arguments = product(self.w, x) + self.b
         shifts = []

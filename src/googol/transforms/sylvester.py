@@ -69,7 +69,7 @@ class Sylvester(VectorTransform):
         self.above1, self.above2 = triangles * above, (triangles * above.mT).mT
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The image of x and log |det|."""
+        """The image y of x, and the logarithm of the absolute determinant of dy/dx."""
         self._check(x)
         inner = self._down(x)
         tanh = torch.tanh(product(self.above2, inner) + self.diagonal2 * inner + self.b)

@@ -30,7 +30,7 @@ class VectorTransform(Transform):
         self.length = length
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The image y of x, and log |det dy/dx|, which share most of their work.
+        """The image y of x, and the logarithm of the absolute determinant of dy/dx, which share most of their work.
 
         Args:
             x: Shape ``(…, d)``; broadcasts against the batch of the map's own parameters.
@@ -41,7 +41,7 @@ class VectorTransform(Transform):
         raise NotImplementedError
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        """log |det dy/dx| at x, shape ``(…)``."""
+        """The logarithm of the absolute determinant of dy/dx at x, shape ``(…)``."""
         return self.call_and_ladj(x)[1]
 
     def _call(self, x: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class VectorTransform(Transform):
 
 
 class VolumePreservingTransform(VectorTransform):
-    """An invertible map with |det| = 1; a subclass has `_call` and `_inverse`."""
+    """An invertible map that preserves volume; a subclass has `_call` and `_inverse`."""
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The image of x, and zeros."""
