@@ -15,6 +15,7 @@ from googol.experiments.config.posteriors import (
     Householder,
     Planar,
     Posterior,
+    SparseNormal,
     Sylvester,
     VonMisesFisher,
 )
