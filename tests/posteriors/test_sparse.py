@@ -118,6 +118,21 @@ def test_works_in_a_vae(structure):
     torch.testing.assert_close(kl, posterior(x).kl_to_standard_normal())
 
 
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_mixed_precision_keeps_single_precision_where_it_matters(structure):
+    torch.manual_seed(0)
+    posterior = SparseNormal(nn.Linear(5, SparseNormal.encoder_outputs(6, structure=structure)), 6, structure=structure)
+    x = torch.randn(4, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        q = posterior(x)
+        z = q.rsample()
+        loss = q.log_prob(z) + q.kl_to_standard_normal()
+        loss.sum().backward()
+    assert q.mean.dtype == z.dtype == loss.dtype == torch.float32
+    torch.testing.assert_close(loss, q.log_prob(z) + q.kl_to_standard_normal())
+    assert all(parameter.grad.isfinite().all() for parameter in posterior.parameters())
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

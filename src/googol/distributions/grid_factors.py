@@ -12,6 +12,11 @@ from torch.nn.functional import pad
 from googol.distributions.grid_solve import grid_solve
 
 
+def _full_precision(t: Tensor) -> torch.autocast:
+    """Keeps autocast away: what is left after one row of a grid needs every digit there is."""
+    return torch.autocast(t.device.type, enabled=False)
+
+
 class GridFactor(ABC):
     r"""A matrix L with :math:`P = L L^\top` for variables on a grid; vectors hold its rows one after the other.
 
@@ -26,6 +31,8 @@ class GridFactor(ABC):
     Raises:
         ValueError: If the shapes do not fit.
     """
+
+    _diagonal: Tensor
 
     def __init__(self, diagonal: Tensor, right: Tensor, below: Tensor, *, name: str = "diagonal") -> None:
         if diagonal.dim() < 2 or 0 in diagonal.shape[-2:]:
@@ -47,15 +54,18 @@ class GridFactor(ABC):
 
     def solve(self, y: Tensor) -> Tensor:
         r"""The solution u of :math:`L^\top u = y`, for vectors (…, d)."""
-        return self._vector(self._solve(self._grid(y)))
+        with _full_precision(y):
+            return self._vector(self._solve(self._grid(y)))
 
     def multiply(self, v: Tensor) -> Tensor:
         r""":math:`L^\top v`, for vectors (…, d)."""
-        return self._vector(self._multiply(self._grid(v)))
+        with _full_precision(v):
+            return self._vector(self._multiply(self._grid(v)))
 
     def variance(self) -> Tensor:
         r"""The diagonal of :math:`P^{-1}`, shape batch_shape + (d,)."""
-        return self._vector(self._variance())
+        with _full_precision(self._diagonal):
+            return self._vector(self._variance())
 
     def _variance(self) -> Tensor:
         r"""Of one row at a time: :math:`G_r^\top u_r + E_r u_{r+1} = y_r` gives the covariance of u_r from the next."""
@@ -148,9 +158,10 @@ class BlockFactor(GridFactor):
         # Unbound rather than indexed: the gradient of each index would be as large as all rows.
         first, *others = rows.unbind(-3)
         blocks, uppers = [torch.linalg.cholesky(first)], list[Tensor]()
-        for row, link in zip(others, torch.diag_embed(below).unbind(-3), strict=True):
-            uppers.append(torch.linalg.solve_triangular(blocks[-1], link, upper=False))
-            blocks.append(torch.linalg.cholesky(row - uppers[-1].mT @ uppers[-1]))
+        with _full_precision(excess):
+            for row, link in zip(others, torch.diag_embed(below).unbind(-3), strict=True):
+                uppers.append(torch.linalg.solve_triangular(blocks[-1], link, upper=False))
+                blocks.append(torch.linalg.cholesky(row - uppers[-1].mT @ uppers[-1]))
         self._diagonal = torch.stack(blocks, -3)
         self._upper = torch.stack(uppers, -3) if uppers else self._diagonal[..., :0, :, :]
 

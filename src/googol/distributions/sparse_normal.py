@@ -154,6 +154,9 @@ class SparseNormal(Distribution):
         check_structure(structure)
         if len(links) != (1 if structure == "chain" else 2):
             raise ValueError(f"Expected {1 if structure == 'chain' else 2} links for {structure}; got {len(links)}.")
+        # Half precision, which a network may give, is not enough for a triangular solve.
+        dtype = torch.promote_types(loc.dtype, torch.float32)
+        loc, scale, links = loc.to(dtype), scale.to(dtype), tuple(link.to(dtype) for link in links)
         if structure == "chain":
             loc, scale, right = (t.flatten(-2).unsqueeze(-2) for t in (loc, scale, links[0]))
             right, below = right[..., :-1], right[..., :0, :]

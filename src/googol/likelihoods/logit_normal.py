@@ -3,6 +3,7 @@
 import math
 from typing import ClassVar, Literal, get_args
 
+import torch
 from torch import Tensor, distributions, nn
 from torch.nn.functional import softplus
 
@@ -75,6 +76,8 @@ class LogitNormal(nn.Module):
                 f"Expected decoder to give {self.numbers} * channels for precision {self.precision}; "
                 f"got {outputs.shape[-3]} channels."
             )
+        # Half precision does not tell 1 from the grey level before it.
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
         loc, raw, *links = outputs.chunk(self.numbers, -3)
         scale = softplus(raw) + MINIMUM_SCALE
         if self.precision == "diagonal":
