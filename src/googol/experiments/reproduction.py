@@ -27,6 +27,7 @@ from googol.training import load_config, write_file
 # What may differ between two runs of the same experiment: where and how long, not what.
 CIRCUMSTANCES = ("accelerator", "devices", "time_budget", "log_every", "checkpoint_every_seconds", "figure_every")
 CURVE_POINTS = 60
+USERS_MISTAKE = 2  # the exit code
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def run_all(reproduction: Reproduction, cells: Sequence[Cell], *, jobs: int = 1)
     """Runs cells one after the other, or several side by side in processes of their own.
 
     Raises:
-        RuntimeError: A process failed; it has said why.
+        ValueError, RuntimeError: A process failed, by the user's mistake or not; it has said why.
     """
     todo = [cell for cell in cells if not reproduction.result(cell).exists()]
     if jobs == 1:
@@ -141,16 +142,21 @@ def run_all(reproduction: Reproduction, cells: Sequence[Cell], *, jobs: int = 1)
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with ThreadPoolExecutor(jobs) as pool:
         done = list(pool.map(lambda cell: _run_apart(reproduction, cell, threads), todo))
-    failed = [cell.name for cell, code in zip(todo, done, strict=True) if code]
-    if failed:
-        raise RuntimeError(f"failed: {', '.join(failed)}")
+    if failed := [cell.name for cell, code in zip(todo, done, strict=True) if code]:
+        text = f"failed, for the reasons above: {', '.join(failed)}"
+        raise RuntimeError(text) if set(done) - {0, USERS_MISTAKE} else ValueError(text)
 
 
 def _run_apart(reproduction: Reproduction, cell: Cell, threads: int) -> int:
-    options = {"row": cell.row.name, "data": cell.data, "runs": reproduction.runs, "results": reproduction.results}
+    options: dict[str, Any] = {
+        "row": cell.row.path,
+        "data": cell.data,
+        "runs": reproduction.runs,
+        "results": reproduction.results,
+    }
     options |= {"budget": reproduction.budget, "data-dir": reproduction.data_dir}
     given = [text for key, value in options.items() if value is not None for text in (f"--{key}", str(value))]
-    command = [sys.executable, "-m", "googol", "reproduce", cell.table.name, *given, "--seed", str(cell.seed)]
+    command = [sys.executable, "-m", "googol", "reproduce", str(cell.table.folder), *given, "--seed", str(cell.seed)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     return subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False).returncode
 

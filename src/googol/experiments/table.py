@@ -34,16 +34,21 @@ class Row:
     """A row of a table: what is particular to it.
 
     Arguments:
-        name: The name of its file.
+        path: Its file.
         title: What the page calls it.
         settings: What it changes in the experiment.
         published: Numbers by data set and metric; none for a row of our own.
     """
 
-    name: str
+    path: Path
     title: str
     settings: Mapping[str, Any]
     published: Mapping[str, Mapping[str, Published]]
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return self.path.stem
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Table:
     """A table: what its rows share.
 
     Arguments:
-        name: The name of its folder.
+        folder: Its folder.
         title: What the page calls it.
         source: The paper.
         remark: What a reader of the page should know.
@@ -62,7 +67,7 @@ class Table:
         rows: The rows, in the order of the page.
     """
 
-    name: str
+    folder: Path
     title: str
     source: str
     remark: str
@@ -71,6 +76,11 @@ class Table:
     evaluation: Mapping[str, Mapping[str, Any]]
     baseline: str
     rows: tuple[Row, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.folder.name
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -166,7 +176,7 @@ def read_table(name: str) -> Table:
     paths = [path for path in sorted(folder.glob("*.yaml")) if path.name != DEFINITION]
     ordered = sorted(paths, key=lambda path: (_read_place(path), path.stem))
     return Table(
-        name=folder.name,
+        folder=folder,
         title=content["title"],
         source=content["source"],
         remark=content.get("remark", ""),
@@ -189,7 +199,7 @@ def read_row(path: Path) -> Row:
         data: {metric: Published(*_numbers(path, value)) for metric, value in numbers.items()}
         for data, numbers in content.get("published", {}).items()
     }
-    return Row(path.stem, content["title"], content.get("settings", {}), published)
+    return Row(path, content["title"], content.get("settings", {}), published)
 
 
 def _numbers(path: Path, value: Any) -> list[float]:

@@ -1,0 +1,211 @@
+"""Tables: their definitions, the runs of their rows, and the page."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from googol.cli import main
+from googol.experiments.reproduction import Cell, Reproduction, read_results, run_all
+from googol.experiments.table import merge, read_row, read_table, tables
+from googol.experiments.table_page import summary, write_page
+
+TABLE = {
+    "title": "Digits",
+    "source": "nowhere",
+    "remark": "A table for the tests.",
+    "baseline": "normal",
+    "common": {
+        "metrics": {"elbo": "ELBO"},
+        "settings": {
+            "model": {"kind": "vae", "latents": 2, "network": {"kind": "mlp", "hidden": [8]}},
+            "training": {"epochs": 2, "accelerator": "cpu"},
+        },
+    },
+    "data": {
+        "digits": {},
+        "mnist": {"metrics": {"iwae": "log p(x)"}, "settings": {"model": {"latents": 3}}, "evaluation": {"k": 7}},
+    },
+}
+ROWS = {
+    "normal": {"title": "Normal", "place": 1, "published": {"digits": {"elbo": [-40.0, 0.5]}}},
+    "ring": {
+        "title": "Ring",
+        "place": 2,
+        "settings": {
+            "model": {"prior": {"kind": "tensor-ring", "rank": 2, "components": 3}},
+            "on": {"mnist": {"training": {"epochs": 1}}},
+        },
+    },
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    (folder / "table.yaml").write_text(yaml.safe_dump(TABLE))
+    for name, row in ROWS.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(row))
+    return folder
+
+
+@pytest.fixture
+def where(tmp_path: Path) -> Reproduction:
+    return Reproduction(tmp_path / "runs", tmp_path / "results")
+
+
+@pytest.mark.parametrize("name", tables())
+def test_every_row_of_every_table_is_an_experiment(name):
+    table = read_table(name)
+    assert table.row(table.baseline) in table.rows
+    for row in table.rows:
+        for data in table.data:
+            experiment = table.experiment(row, data, seed=5)
+            assert (experiment.data, experiment.training.seed) == (data, 5)
+        for data, numbers in row.published.items():
+            assert numbers.keys() <= table.metrics[data].keys(), (row.name, data)
+
+
+def test_a_row_changes_what_it_says_and_no_more(folder):
+    table = read_table(str(folder))
+    normal, ring = table.rows
+    assert (normal.title, ring.title) == ("Normal", "Ring")
+    assert table.experiment(ring, "digits", seed=0).training.epochs == 2
+    assert table.experiment(ring, "mnist", seed=0).training.epochs == 1
+    assert table.experiment(ring, "mnist", seed=0).model.latents == 3
+    assert table.metrics == {"digits": {"elbo": "ELBO"}, "mnist": {"iwae": "log p(x)"}}
+
+
+def test_another_kind_replaces_the_options_of_the_former():
+    assert merge({"a": {"kind": "x", "b": 1}}, {"a": {"kind": "x", "c": 2}}) == {"a": {"kind": "x", "b": 1, "c": 2}}
+    assert merge({"a": {"kind": "x", "b": 1}}, {"a": {"kind": "y", "c": 2}}) == {"a": {"kind": "y", "c": 2}}
+
+
+def test_runs_leave_results_that_are_not_made_again(folder, where):
+    table = read_table(str(folder))
+    cells = [Cell(table, row, "digits", seed) for row in table.rows for seed in (0, 1)]
+    run_all(where, cells)
+    paths = sorted(path.name for path in (where.results / "small").iterdir())
+    assert paths == ["normal-digits-0.json", "normal-digits-1.json", "ring-digits-0.json", "ring-digits-1.json"]
+    found = json.loads(where.result(cells[0]).read_text())
+    assert found["training"]["epochs"] == 2
+    assert found["curve"][-1][0] == 2
+    before = {path: path.stat().st_mtime_ns for path in where.runs.rglob("*")}
+    run_all(where, cells)
+    assert {path: path.stat().st_mtime_ns for path in where.runs.rglob("*")} == before
+
+    entries = {entry["row"]: entry for entry in summary(table, where.results)["rows"] if entry["data"] == "digits"}
+    values = [json.loads(where.result(cell).read_text())["metrics"]["elbo"] for cell in cells[:2]]
+    assert entries["normal"]["ours"] == pytest.approx(sum(values) / 2)
+    assert entries["normal"]["sd"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert (entries["normal"]["published"], entries["normal"]["seeds"], entries["normal"]["exact_data"]) == (
+        -40,
+        2,
+        True,
+    )
+    assert (entries["ring"]["published"], entries["ring"]["seeds"]) == (None, 2)
+
+    (where.results / "small" / "notes.md").write_text("What is seen.")
+    page = write_page(table, where.results).read_text()
+    assert "| Normal | -40.00 ± 0.50 |" in page
+    assert "| **Ring** |" in page
+    assert page.endswith("What is seen.\n")
+    assert (where.results / "small" / "digits.png").stat().st_size > 1000
+
+
+def test_a_measurement_that_was_interrupted_is_made_from_the_trained_run(folder, where, monkeypatch):
+    table = read_table(str(folder))
+    cell = Cell(table, table.rows[0], "digits", 0)
+    monkeypatch.setattr(Reproduction, "_measure", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        where.run(cell)
+    monkeypatch.undo()
+    weights = where.runs / "small" / cell.name / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    assert where.run(cell)
+    assert weights.stat().st_mtime_ns == before
+    assert where.result(cell).exists()
+
+
+def test_a_run_that_another_process_is_at_is_left_to_it(folder, where):
+    from filelock import FileLock
+
+    table = read_table(str(folder))
+    cell = Cell(table, table.rows[0], "digits", 0)
+    lock = where.runs / "small" / f"{cell.name}.lock"
+    lock.parent.mkdir(parents=True)
+    with FileLock(lock):
+        assert not where.run(cell)
+    assert not where.result(cell).exists()
+
+
+def test_results_of_other_settings_are_not_shown(folder, where):
+    table = read_table(str(folder))
+    where.run(Cell(table, table.rows[0], "digits", 0))
+    path = folder / "normal.yaml"
+    path.write_text(yaml.safe_dump(ROWS["normal"] | {"settings": {"training": {"epochs": 9}}}))
+    changed = read_table(str(folder))
+    assert read_results(where.results, changed) == ([], ["normal-digits-0.json"])
+    assert "normal-digits-0.json" in write_page(changed, where.results).read_text()
+
+
+def test_the_command_runs_a_row_of_ones_own_beside_the_table(folder, where, tmp_path, capsys):
+    own = tmp_path / "wide.yaml"
+    own.write_text(yaml.safe_dump({"title": "Wide", "settings": {"model": {"network": {"hidden": [30]}}}}))
+    arguments = ["reproduce", str(folder), "--row", f"normal,{own}", "--data", "digits", "--seeds", "1", "--json"]
+    arguments += ["--runs", str(where.runs), "--results", str(where.results), "--jobs", "2"]
+    assert main(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["table"] == "small"
+    assert [(entry["row"], entry["seeds"]) for entry in found["rows"]] == [("normal", 1), ("wide", 1)]
+    expected = {"row", "data", "metric", "published", "ours", "sd", "seeds", "exact_data", "minutes", "device"}
+    assert found["rows"][0].keys() == expected
+    assert main([*arguments, "--show"]) == 0
+    assert json.loads(capsys.readouterr().out) == found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["silvester"], "unknown table 'silvester': expected one of .*did you mean 'sylvester'"),
+        (["sylvester", "--row", "h-snff"], "unknown row of sylvester 'h-snff': .*did you mean 'h-snf'"),
+        (["sylvester", "--row", "none.yaml"], "none.yaml does not exist: expected the YAML file of a row"),
+        (["sylvester", "--data", "mnits"], "unknown data set of sylvester 'mnits'"),
+        (["sylvester", "--seeds", "0"], "seeds and jobs must be at least 1"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(arguments, message, capsys):
+    assert main(["reproduce", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    with pytest.raises(ValueError, match=message):
+        raise ValueError(error)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("title: [", "is damaged"),
+        ("just words", "must have keys title"),
+        ("place: 3", "needs title"),
+        ("{title: A, setings: {}}", "unknown key 'setings'.*did you mean 'settings'"),
+        ("{title: A, published: {digits: {elbo: low}}}", r"expected a published number, or \[number, standard dev"),
+    ],
+)
+def test_a_damaged_row_is_refused(content, message, tmp_path):
+    path = tmp_path / "row.yaml"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_row(path)
+
+
+def test_a_mistake_in_a_setting_is_told_before_anything_is_trained(folder, where):
+    row = folder / "wrong.yaml"
+    row.write_text(yaml.safe_dump({"title": "Wrong", "settings": {"model": {"latens": 3}}}))
+    with pytest.raises(ValueError, match=r"small/wrong\.model: unknown option of vae 'latens'.*did you mean 'latents'"):
+        Cell(read_table(str(folder)), read_row(row), "digits", 0).experiment()
+    arguments = ["reproduce", str(folder), "--row", f"normal,{row}", "--data", "digits", "--runs", str(where.runs)]
+    assert main(arguments) == 2
+    assert not where.runs.exists()
