@@ -36,7 +36,10 @@ def test_a_run_leaves_what_is_needed_to_repeat_it(folder: Path) -> None:
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["data"] == "digits"
     assert (config["missing"], config["missing_seed"]) == (0.5, 1)
-    assert config["model"]["prior"] == {"kind": "tensor-ring", "rank": 3, "components": 4, "boundary": "train"}
+    assert config["model"]["prior"] == {
+        **{"kind": "tensor-ring", "learnable": True},
+        **{"rank": 3, "components": 4, "boundary": "train"},
+    }
     assert set(config["versions"]) == {"googol", "torch", "python"}
     expected = {"model.safetensors", "model.json", "metrics.csv", "checkpoints", "figures", "config.yaml"}
     assert expected <= {path.name for path in folder.iterdir()}
