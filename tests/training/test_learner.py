@@ -7,6 +7,7 @@ from lightning_fabric.plugins.precision import MixedPrecision
 from tiny_run import TinyVAE, tiny_data
 from torch import Tensor
 
+from googol.priors import FlowPrior, NormalMixture
 from googol.training import TrainingSettings
 from googol.training.learner import Learner
 
@@ -56,3 +57,21 @@ def test_clipping_bounds_the_gradient_and_reports_its_norm() -> None:
     assert norm > 1
     assert clipped["gradient_norm"].item() == pytest.approx(norm)
     assert clipped_norm == pytest.approx(0.5, rel=1e-4)
+
+
+def test_a_prior_learns_at_its_own_rate_but_not_the_networks_in_it() -> None:
+    model = TinyVAE()
+    model.prior = FlowPrior(NormalMixture(2, components=3), 2, transforms=2, hidden=(4,))
+    settings = TrainingSettings(accelerator="cpu", learning_rate=0.001, prior_learning_rate=0.5)
+    learner = Learner(Fabric(accelerator="cpu", devices=1), model, tiny_data(20), settings, total_steps=10)
+    rates = {
+        parameter: rate
+        for group, rate in zip(learner.adam.param_groups, learner.rates, strict=True)
+        for parameter in group["params"]
+    }
+    assert rates.keys() == set(model.parameters())
+    assert {name for name, parameter in model.named_parameters() if rates[parameter] == 0.5} == {
+        "prior.base.logits",
+        "prior.base.loc",
+        "prior.base.log_scale",
+    }

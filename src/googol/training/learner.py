@@ -52,7 +52,7 @@ class Learner:
 
     Arguments:
         fabric: The devices.
-        model: The model; the parameters of `model.prior`, if there are any, have their own learning rate.
+        model: The model; the parameters of `model.prior`, but for networks in it, have their own learning rate.
         data: The training data, on the device.
         settings: The settings.
         total_steps: Number of steps over which the learning rates follow their schedule.
@@ -63,11 +63,15 @@ class Learner:
     ) -> None:
         self.fabric, self.model, self.settings, self.total_steps = fabric, model, settings, total_steps
         prior = getattr(model, "prior", None)
-        self.prior_parameters = list(prior.parameters()) if isinstance(prior, nn.Module) else []
-        of_prior = {id(parameter) for parameter in self.prior_parameters}
-        rest = [parameter for parameter in model.parameters() if id(parameter) not in of_prior]
+        prior = prior if isinstance(prior, nn.Module) else nn.Module()
+        self.prior_parameters = list(prior.parameters())
+        # The networks of a flow learn like all networks; it is locations, scales and weights that want larger steps.
+        layers = [layer for layer in prior.modules() if isinstance(layer, nn.Linear)]
+        in_networks = {id(parameter) for layer in layers for parameter in layer.parameters()}
+        own = [parameter for parameter in self.prior_parameters if id(parameter) not in in_networks]
+        rest = [parameter for parameter in model.parameters() if id(parameter) not in set(map(id, own))]
         prior_rate = settings.prior_learning_rate or settings.learning_rate
-        groups = [(rest, settings.learning_rate), (self.prior_parameters, prior_rate)]
+        groups = [(rest, settings.learning_rate), (own, prior_rate)]
         self.rates = [rate for parameters, rate in groups if parameters]
         self.scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
         self.adam = torch.optim.Adam(

@@ -28,7 +28,7 @@ class TrainingSettings:
     learning_rate: float = 1e-3
     """Adam's learning rate"""
     prior_learning_rate: float | None = 0.02
-    """learning rate of the prior's parameters; None for that of the rest"""
+    """learning rate of the prior's parameters, but for networks in it; None for that of the rest"""
     schedule: Literal["cosine", "constant"] = "cosine"
     """how the learning rates change over the epochs: down to zero along a cosine, or not at all"""
     warmup_steps: int = 100
