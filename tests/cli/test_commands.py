@@ -37,8 +37,11 @@ def test_a_run_leaves_what_is_needed_to_repeat_it(folder: Path) -> None:
     assert config["data"] == "digits"
     assert (config["missing"], config["missing_seed"]) == (0.5, 1)
     assert config["model"]["prior"] == {
-        **{"kind": "tensor-ring", "learnable": True},
-        **{"rank": 3, "components": 4, "boundary": "train"},
+        "kind": "tensor-ring",
+        "learnable": True,
+        "rank": 3,
+        "components": 4,
+        "boundary": "train",
     }
     assert set(config["versions"]) == {"googol", "torch", "python"}
     expected = {"model.safetensors", "model.json", "metrics.csv", "checkpoints", "figures", "config.yaml"}

@@ -66,7 +66,7 @@ class Learner:
         prior = prior if isinstance(prior, nn.Module) else nn.Module()
         self.prior_parameters = list(prior.parameters())
         # The networks of a flow learn like all networks; it is locations, scales and weights that want larger steps.
-        layers = [layer for layer in prior.modules() if isinstance(layer, nn.Linear)]
+        layers = [layer for layer in prior.modules() if isinstance(getattr(layer, "weight", None), nn.Parameter)]
         in_networks = {id(parameter) for layer in layers for parameter in layer.parameters()}
         own = [parameter for parameter in self.prior_parameters if id(parameter) not in in_networks]
         rest = [parameter for parameter in model.parameters() if id(parameter) not in set(map(id, own))]
