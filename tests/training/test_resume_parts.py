@@ -1,0 +1,55 @@
+"""A run of any parts that was stopped goes on to the very same numbers."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from torch import Tensor
+
+from googol.experiments import Experiment, config, resume, train
+from googol.models import VAE
+from googol.training import TrainingInterrupted, TrainingSettings
+
+VAE_LOSS = VAE.loss
+MODELS = {
+    "vamp": config.VAE(prior=config.VampPrior(components=5, start="data"), posterior=config.IAF(hidden=(8,), flows=2)),
+    "ring": config.VAE(
+        prior=config.TensorRing(rank=2, components=3), posterior=config.Sylvester(flows=2), warmup_epochs=1
+    ),
+    "flow": config.VAE(
+        prior=config.Flow(base=config.NormalMixture(components=3), transforms=2, hidden=(8,)),
+        posterior=config.SparseNormal(structure="extended-grid"),
+        likelihood=config.LogitNormal(precision="grid"),
+        warmup_epochs=1,
+        kl_warmup_epochs=3,
+    ),
+    "sphere": config.VAE(prior=config.HypersphericalUniform(), posterior=config.VonMisesFisher()),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("stopped_at", [3, 11])
+def test_stop_and_resume(name: str, stopped_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choice = type(MODELS[name])(**{**vars(MODELS[name]), "latents": 4, "network": config.MLP(hidden=(9,))})
+    settings = TrainingSettings(epochs=3, batch_size=200, accelerator="cpu", figure_every=None)
+    experiment = Experiment(data="digits", model=choice, training=settings)
+    train(experiment, tmp_path / "whole")
+
+    calls = 0
+
+    def loss(self: VAE, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        nonlocal calls
+        calls += 1
+        if calls == stopped_at:
+            signal.raise_signal(signal.SIGTERM)
+        return VAE_LOSS(self, x, y)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VAE, "loss", loss)
+        with pytest.raises(TrainingInterrupted):
+            train(experiment, tmp_path / "stopped")
+    resume(tmp_path / "stopped")
+    first, second = (load_file(tmp_path / run / "model.safetensors") for run in ("whole", "stopped"))
+    assert first.keys() == second.keys()
+    assert all(first[key].equal(second[key]) for key in first)
