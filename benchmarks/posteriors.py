@@ -2,10 +2,11 @@
 
     python -m benchmarks.posteriors
 
-The VAE has fully connected networks 784-300-300 and 300-300-784, 40 latents, a standard normal prior and batches of
-100 images; a step is forward, loss, backward and Adam, and steps of all are taken in turns. A posterior that reads more
-from the encoder has a longer last layer there, so the same encoder with a diagonal normal that reads just
-the first of as many numbers is timed too: the rest is what the posterior's own computations cost.
+The VAE has fully connected networks 784-300-300 and 300-300-784, 40 latents, a standard normal prior (for the posterior
+on the sphere: the uniform one there) and batches of 100 images; a step is forward, loss, backward and Adam, and steps of
+all are taken in turns. A posterior that reads more from the encoder has a longer last layer there, so the same encoder
+with a diagonal normal that reads just the first of as many numbers is timed too: the rest is what the posterior's own
+computations cost.
 Writes ``results/bench/posteriors.md`` and ``.json``.
 """
 
@@ -25,8 +26,16 @@ from benchmarks.timing import in_turns, machine, markdown_table, write, write_js
 from googol.likelihoods import Bernoulli
 from googol.models import VAE
 from googol.networks import MLPDecoder, MLPEncoder
-from googol.posteriors import DiagonalNormal, HouseholderFlow, InverseAutoregressiveFlow, PlanarFlow, SylvesterFlow
-from googol.priors import StandardNormal
+from googol.posteriors import (
+    DiagonalNormal,
+    HouseholderFlow,
+    InverseAutoregressiveFlow,
+    PlanarFlow,
+    SparseNormal,
+    SylvesterFlow,
+    VonMisesFisher,
+)
+from googol.priors import HypersphericalUniform, StandardNormal
 
 BATCH, LATENTS, HIDDEN, SHAPE = 100, 40, (300, 300), (1, 28, 28)
 
@@ -44,6 +53,10 @@ POSTERIORS: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "Sylvester, triangular, 4 flows": (SylvesterFlow, {"flows": 4, "orthogonalization": "triangular"}),
     "inverse autoregressive, 4 flows": (InverseAutoregressiveFlow, {"flows": 4}),
+    "normal, chain": (SparseNormal, {"structure": "chain"}),
+    "normal, extended grid": (SparseNormal, {"structure": "extended-grid"}),
+    "normal, regular grid": (SparseNormal, {"structure": "grid"}),
+    "von Mises-Fisher": (VonMisesFisher, {}),
 }
 
 
@@ -56,13 +69,16 @@ class FirstNumbers(nn.Module):
         self.normal = DiagonalNormal(nn.Identity(), LATENTS)
 
     def forward(self, x: Tensor) -> Distribution:
-        return self.normal(self.encoder(x)[..., : 2 * LATENTS])
+        numbers = self.encoder(x)[..., : 2 * LATENTS]
+        # One posterior reads fewer numbers than the normal: zeros take the place of the others.
+        return self.normal(nn.functional.pad(numbers, (0, 2 * LATENTS - numbers.shape[-1])))
 
 
 def vae(outputs: int, posterior: Callable[[nn.Module], nn.Module]) -> VAE:
     """The VAE with some posterior on an encoder with as many outputs."""
-    decoder = MLPDecoder(LATENTS, SHAPE, hidden=HIDDEN)
-    return VAE(StandardNormal(LATENTS), posterior(MLPEncoder(SHAPE, outputs, hidden=HIDDEN)), Bernoulli(decoder))
+    made = posterior(MLPEncoder(SHAPE, outputs, hidden=HIDDEN))
+    prior = HypersphericalUniform(LATENTS) if isinstance(made, VonMisesFisher) else StandardNormal(LATENTS)
+    return VAE(prior, made, Bernoulli(MLPDecoder(LATENTS, SHAPE, hidden=HIDDEN)))
 
 
 def main() -> None:
