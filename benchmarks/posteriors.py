@@ -4,7 +4,7 @@
 
 The VAE has fully connected networks 784-300-300 and 300-300-784, 40 latents, a standard normal prior (for the posterior
 on the sphere: the uniform one there) and batches of 100 images; a step is forward, loss, backward and Adam, and steps
-of all are taken in turns. A posterior that reads more from the encoder has a longer last layer there, so the same encoder
+of all are taken in turns. A posterior that reads more from the encoder has a longer last layer there, so that encoder
 with a diagonal normal that reads just the first of as many numbers is timed too: the rest is what the posterior's own
 computations cost.
 Writes ``results/bench/posteriors.md`` and ``.json``.
