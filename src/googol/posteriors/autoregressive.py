@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,8 @@ class InverseAutoregressiveFlow(FlowPosterior):
         >>> z.shape, log_prob.shape
         (torch.Size([7, 3]), torch.Size([7]))
     """
+
+    share: ClassVar[float] = 1.0  # a context for networks, which start small themselves
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.distributions import Transform
@@ -18,13 +19,18 @@ class FlowPosterior(nn.Module):
         \log q(z \mid x) = \log q(z_0 \mid x) - \sum_k \log \left| \det \frac{\partial f_k}{\partial z_{k-1}} \right|
 
     The first 2 · latents numbers of the encoder's vectors are read as `DiagonalNormal` reads them; a subclass
-    makes transforms of the rest, which come to it in pieces, cut all at once, so that so are their gradients.
+    makes transforms of a tenth of the rest (see `share`), which comes to it in pieces, cut all at once, so that so are
+    their gradients.
 
     Args:
         encoder: From x to vectors (…, outputs).
         latents: The number of latent variables.
         sizes: The lengths of the pieces that the transforms are made of.
     """
+
+    # A new encoder says numbers of about a third: thousands of these, taken as they are, first scatter the codes, and
+    # it takes long to get them back in order.
+    share: ClassVar[float] = 0.1
 
     def __init__(self, encoder: nn.Module, latents: int, sizes: Sequence[int]) -> None:
         super().__init__()
@@ -51,6 +57,7 @@ class FlowPosterior(nn.Module):
                 f"Expected encoder to give encoder_outputs(…) = {sum(self.sizes)} numbers; got {outputs.shape[-1]}."
             )
         normal, *pieces = outputs.split(self.sizes, dim=-1)
+        pieces = [self.share * piece for piece in pieces]
         # The library's flows map codes to the base; ours are cheap from the base to codes.
         return NormalizingFlow(ComposedTransform(*self.transforms(pieces)).inv, self.base(normal))
 
