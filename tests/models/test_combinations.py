@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from googol.data import Condition
 from googol.experiments import config
 
 SHAPE = (1, 8, 8)
@@ -64,6 +65,26 @@ def test_a_step_bounds_and_samples(prior, posterior):
     bound = model.importance_bound(x, 2)
     torch.manual_seed(1)
     assert torch.equal(bound, again.importance_bound(x, 2))
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS, ids=name)
+def test_a_joint_model_takes_any_posterior(posterior):
+    torch.manual_seed(0)
+    schema = (Condition("digit", ("0", "1", "2")), Condition("thickness", None))
+    ring = config.TensorRing(rank=3, components=3)
+    choice = config.JointVAE(latents=4, prior=ring, posterior=posterior, network=config.MLP(hidden=(9,)))
+    model = choice.build(SHAPE, schema)
+    x, y = torch.rand(30, *SHAPE), torch.stack([torch.arange(30.0) % 3, torch.randn(30)], 1)
+    y[::2, 0] = torch.nan
+    model.on_epoch_start(choice.warmup_epochs, lambda: iter([(x, y)]))
+    model.loss(x, y)["loss"].backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+    assert model.sample(5, given=torch.tensor([1.0, torch.nan])).shape == (5, *SHAPE)
+    digits, _ = model.impute(x, y)
+    torch.testing.assert_close(digits.sum(-1), torch.ones(30))
+    torch.testing.assert_close(digits[1, 1], torch.tensor(1.0))  # it is known
 
 
 @pytest.mark.parametrize(
