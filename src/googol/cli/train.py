@@ -109,14 +109,20 @@ def parse(arguments: list[str]) -> Any:
 
 
 def _known_choices(arguments: list[str], model: type) -> list[str]:
-    """The arguments with their choices checked, without those of a part that has only one."""
-    parts = {name: kinds(hint) for name, hint in get_type_hints(model).items() if _is_part(hint)}
-    kept = []
+    """The arguments with their choices checked, without those of a part that has only one.
+
+    A choice may have parts of its own, such as ``prior:flow prior.base:tensor-ring``.
+    """
+    chosen, kept = {"": model}, []
     for argument in arguments:
-        match = re.fullmatch(r"([a-z-]+):(\S+)", argument)
-        names = parts.get(match[1]) if match else None
-        if match and names is not None and match[2] not in names:
-            raise ValueError(f"{unknown(match[1], match[2], names)}; see googol train {arguments[0]} --help")
+        match = re.fullmatch(r"(?:([a-z.-]+)\.)?([a-z-]+):(\S+)", argument)
+        whole, part, value = (match[1] or "", match[2], match[3]) if match else ("", "", "")
+        hint = get_type_hints(chosen[whole]).get(part) if whole in chosen else None
+        names = kinds(hint) if hint is not None and _is_part(hint) else None
+        if names is not None and value not in names:
+            raise ValueError(f"{unknown(part, value, names)}; see googol train {arguments[0]} --help")
+        if names is not None:
+            chosen[f"{whole}.{part}".lstrip(".")] = names[value]
         if names is None or len(names) > 1:
             kept.append(argument)
     return kept

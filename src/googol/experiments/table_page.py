@@ -89,7 +89,7 @@ def _markdown(table: Table, data: str, runs: Sequence[Mapping[str, Any]]) -> lis
     metrics = table.metrics[data]
     head = ["row"]
     for title in metrics.values():
-        head += [f"{title}, published", "ours", "gain, published", "ours"]
+        head += [f"{title}, published", f"{title}, ours", "gain, published", "gain, ours"]
     lines = [[*head, "parameters", "seeds", "minutes", "epochs", "device"]]
     for row in _all_rows(table, runs):
         mine = [run for run in runs if run["row"] == row.name]
