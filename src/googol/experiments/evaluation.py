@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
+import torch
+
 from googol.experiments.run import Run
 from googol.metrics import JUDGED, InceptionFeatures, cached_classifier, metric_names
 from googol.metrics import evaluate as measure
@@ -23,7 +25,7 @@ def evaluate(
     seed: int = 0,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Measures a run on images that it was not trained on.
+    """Measures a run on images that it was not trained on, on a GPU if there is one.
 
     Conditions and features are judged by a classifier that is trained apart, on the training images with all
     their labels, and kept for the next time; its own accuracy on test images comes with what it judges.
@@ -43,6 +45,8 @@ def evaluate(
     Raises:
         ValueError: A metric is unknown or not for this model, or the images do not suit it.
     """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run.model.to(device)
     names = metric_names(metrics) if metrics is not None else _all(run)
     images = run.load(data, split, data_dir=data_dir)
     classifier = None
@@ -53,9 +57,9 @@ def evaluate(
                 f"which cannot be trained: {images.name} has no known conditions"
             )
         train, test = (run.load(data, part, data_dir=data_dir) for part in ("train", "test"))
-        classifier = cached_classifier(train, test, progress=progress)
+        classifier = cached_classifier(train, test, device=device, progress=progress)
         names = tuple(dict.fromkeys([*names, "classifier_accuracy"]))
-    extractor = InceptionFeatures() if features == "inception" and "fid" in names else None
+    extractor = InceptionFeatures().to(device) if features == "inception" and "fid" in names else None
     return measure(run.model, images, names, classifier=classifier, features=extractor, k=k, n=n, seed=seed)
 
 
