@@ -132,15 +132,10 @@ class VAE(nn.Module):
 
     def loss(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """The negative ELBO, averaged over the batch, and its two terms; labels ``y`` play no part."""
-        return self._negative_elbo(x, self.log_prior if bool(self.started) else _log_standard_normal)
-
-    def _negative_elbo(self, x: Tensor, log_prior: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-        log_likelihood, kl = (term.mean() for term in self._terms(x, (), log_prior)[1:])
-        loss = self._weighted(kl) - log_likelihood
-        return {"loss": loss, "reconstruction": -log_likelihood, "kl": kl}
-
-    def _weighted(self, kl: Tensor) -> Tensor:
-        return self.kl_weight * kl if self.training and self.kl_warmup_epochs else kl
+        log_prior = self.log_prior if bool(self.started) else _log_standard_normal
+        _, log_likelihood, kl = (term.mean() for term in self._terms(x, (), log_prior))
+        weighted = self.kl_weight * kl if self.training and self.kl_warmup_epochs else kl
+        return {"loss": weighted - log_likelihood, "reconstruction": -log_likelihood, "kl": kl}
 
     def _terms(
         self, x: Tensor, sample_shape: tuple[int, ...], log_prior: Callable[[Tensor], Tensor]
