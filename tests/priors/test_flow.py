@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from googol.distributions import Normal, TensorRing
+from googol.distributions.flows import flows
 from googol.networks import MLPEncoder
 from googol.posteriors import DiagonalNormal
 from googol.priors import FlowPrior, HypersphericalUniform, NormalMixture, StandardNormal, VampPrior
@@ -108,3 +109,24 @@ def test_a_flow_starts_from_what_its_base_starts_from():
 def test_wrong_arguments_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [flows.NICE(3, hidden_features=(8,)), flows.NAF(3, transforms=1, hidden_features=(8,)), flows.GF(3, transforms=1)],
+    ids=lambda flow: type(flow).__name__,
+)
+def test_any_flow_of_the_library_will_do(flow):
+    torch.manual_seed(0)
+    prior = FlowPrior(TensorRing([Normal(4)] * 3, rank=2), 3, flow=flow).double()
+    f = prior.flow()
+    z = torch.randn(3, dtype=torch.double)
+    log_det = torch.autograd.functional.jacobian(f, z).slogdet().logabsdet
+    torch.testing.assert_close(prior().log_prob(z), prior.base().log_prob(f(z)) + log_det)
+    assert prior().sample((5,)).shape == (5, 3)
+    assert len(list(prior.parameters())) > len(list(prior.base.parameters()))
+
+
+def test_a_module_that_is_no_flow_is_refused():
+    with pytest.raises(TypeError, match="Expected flow to be a family or a flow of zuko; got Identity"):
+        FlowPrior(StandardNormal(2), 2, flow=torch.nn.Identity())

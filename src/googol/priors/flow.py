@@ -19,8 +19,8 @@ class FlowPrior(nn.Module):
 
     .. math:: p(z) = p_\text{base}(f(z)) \left| \det \frac{\partial f(z)}{\partial z} \right|
 
-    Before training f is the identity, so p(z) is the base. Densities take one pass of the networks; samples take
-    two a transform, or, with ``"maf"``, one a latent and transform.
+    Before training f is the identity, so p(z) is the base, unless f is a flow of your own. Densities take one pass of
+    the networks; samples take two a transform, or, with ``"maf"``, one a latent and transform.
 
     References:
         RealNVP: Dinh et al., Density Estimation Using Real NVP, 2017, https://arxiv.org/abs/1605.08803;
@@ -32,9 +32,10 @@ class FlowPrior(nn.Module):
         base: Called with nothing, returns a distribution with event shape (latents,): any other prior in ℝ^latents,
             a tensor ring of normal variables among them.
         latents: The number of latent variables.
-        flow: The family of f: ``"realnvp"``, ``"nsf"`` or ``"maf"``.
-        transforms: How many transforms f is made of, at least 1.
-        hidden: The widths of the hidden layers of each transform's network.
+        flow: The family of f: ``"realnvp"``, ``"nsf"`` or ``"maf"``; or any flow of the library zuko over the latents,
+            such as ``zuko.flows.NAF(latents)``, whose map is taken as it is.
+        transforms: How many transforms f is made of, at least 1; for the families.
+        hidden: The widths of the hidden layers of each transform's network; for the families.
 
     Raises:
         ValueError: If ``flow`` is another word, ``transforms`` is less than 1, or ``base`` lies on the sphere.
@@ -51,21 +52,27 @@ class FlowPrior(nn.Module):
         base: nn.Module,
         latents: int,
         *,
-        flow: Literal["realnvp", "nsf", "maf"] = "realnvp",
+        flow: Literal["realnvp", "nsf", "maf"] | nn.Module = "realnvp",
         transforms: int = 6,
         hidden: Sequence[int] = (128, 128),
     ):
         super().__init__()
-        if flow not in _FAMILIES:
+        if isinstance(flow, str) and flow not in _FAMILIES:
             raise ValueError(f"Expected flow to be one of {', '.join(_FAMILIES)}; got {flow!r}.")
         if transforms < 1:
             raise ValueError(f"Expected transforms to be at least 1; got {transforms}.")
         if getattr(base, "support", None) is unit_sphere:
             raise ValueError("Expected base to be a prior in all of space; got one on the unit sphere.")
         self.base: Any = base
+        self.flow: Any
+        if isinstance(flow, nn.Module):
+            if not hasattr(flow, "transform"):
+                raise TypeError(f"Expected flow to be a family or a flow of zuko; got {type(flow).__name__}.")
+            self.flow = flow.transform
+            return
         coupling = {"passes": 2} if flow == "nsf" else {}
         options = {"transforms": transforms, "hidden_features": list(hidden), **coupling}
-        self.flow: Any = _FAMILIES[flow](latents, **options).transform
+        self.flow = _FAMILIES[flow](latents, **options).transform
         for transform in self.flow.transforms:
             # What the last layer says are the transform's parameters; zero makes each of the families the identity.
             # With one latent there is no network.
