@@ -19,6 +19,7 @@ from googol.experiments.experiment import Experiment
 
 FOLDER = Path(__file__).parent / "tables"
 DEFINITION = "table.yaml"
+ROW_KEYS = ("place", "settings", "published", "baseline")  # besides the title
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Row:
         title: What the page calls it.
         settings: What it changes in the experiment.
         published: Numbers by data set and metric; none for a row of our own.
+        baseline: The name of the row that its gain is measured from; None for the one of the table.
     """
 
     path: Path
     title: str
     settings: Mapping[str, Any]
     published: Mapping[str, Mapping[str, Published]]
+    baseline: str | None = None
 
     @property
     def name(self) -> str:
@@ -194,12 +197,12 @@ def read_row(path: Path) -> Row:
     Raises:
         ValueError: There is no such file, it is damaged, or has an unknown key.
     """
-    content = _read(path, required=("title",), optional=("place", "settings", "published"))
+    content = _read(path, required=("title",), optional=ROW_KEYS)
     published = {
         data: {metric: Published(*_numbers(path, value)) for metric, value in numbers.items()}
         for data, numbers in content.get("published", {}).items()
     }
-    return Row(path, content["title"], content.get("settings", {}), published)
+    return Row(path, content["title"], content.get("settings", {}), published, content.get("baseline"))
 
 
 def _numbers(path: Path, value: Any) -> list[float]:
@@ -211,7 +214,7 @@ def _numbers(path: Path, value: Any) -> list[float]:
 
 
 def _read_place(path: Path) -> float:
-    return float(_read(path, required=("title",), optional=("place", "settings", "published")).get("place", 99))
+    return float(_read(path, required=("title",), optional=ROW_KEYS).get("place", 99))
 
 
 def _read(path: Path, *, required: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:

@@ -59,9 +59,11 @@ def write_page(table: Table, results: Path) -> Path:
     folder = results / table.name
     found, stale = read_results(results, table)
     parts = [f"# {table.title}", f"Published: {table.source}.", table.remark]
+    own = {row.baseline: table.row(row.baseline).title for row in table.rows if row.baseline}
+    others = "".join(f" (of some rows, over *{title}*)" for title in own.values())
     parts.append(
         f"Made by `googol reproduce {table.name}`. *Ours* is the mean ± standard deviation over seeds. The gain is "
-        f"over the row *{table.row(table.baseline).title}*, in the direction in which the metric gets better."
+        f"over the row *{table.row(table.baseline).title}*{others}, in the direction in which the metric gets better."
     )
     for data in table.data:
         runs = [run for run in found if run["data"] == data]
@@ -113,9 +115,10 @@ def _cells(table: Table, data: str, metric: str, row: Row, runs: Sequence[Mappin
         return of.published.get(data, {}).get(metric), [run["metrics"][metric] for run in runs if run["row"] == of.name]
 
     published, ours = value(row)
-    base_published, base = value(table.row(table.baseline))
+    baseline = row.baseline or table.baseline
+    base_published, base = value(table.row(baseline))
     sign = -1 if metric.endswith("bits_per_dim") else 1
-    is_base = row.name == table.baseline
+    is_base = row.name == baseline
     gains = (
         None if is_base or not (published and base_published) else sign * (published.value - base_published.value),
         None if is_base or not (ours and base) else sign * (statistics.fmean(ours) - statistics.fmean(base)),
