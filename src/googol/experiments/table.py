@@ -39,6 +39,7 @@ class Row:
         title: What the page calls it.
         settings: What it changes in the experiment.
         published: Numbers by data set and metric; none for a row of our own.
+        place: Where it comes on the page, from the least to the largest.
         baseline: The name of the row that its gain is measured from; None for the one of the table.
     """
 
@@ -46,7 +47,8 @@ class Row:
     title: str
     settings: Mapping[str, Any]
     published: Mapping[str, Mapping[str, Published]]
-    baseline: str | None = None
+    place: float
+    baseline: str | None
 
     @property
     def name(self) -> str:
@@ -177,17 +179,17 @@ def read_table(name: str) -> Table:
         if wrong := set(data[key]) - {"metrics", "settings", "evaluation"}:
             raise ValueError(f"{folder / DEFINITION}: unknown key {sorted(wrong)[0]!r} of {key}")
     paths = [path for path in sorted(folder.glob("*.yaml")) if path.name != DEFINITION]
-    ordered = sorted(paths, key=lambda path: (_read_place(path), path.stem))
+    rows = sorted(map(read_row, paths), key=lambda row: (row.place, row.name))
     return Table(
         folder=folder,
         title=content["title"],
         source=content["source"],
         remark=content.get("remark", ""),
-        metrics={key: each.get("metrics", {}) for key, each in data.items()},
+        metrics={key: each["metrics"] for key, each in data.items()},
         settings={key: each.get("settings", {}) for key, each in data.items()},
         evaluation={key: each.get("evaluation", {}) for key, each in data.items()},
         baseline=content["baseline"],
-        rows=tuple(read_row(path) for path in ordered),
+        rows=tuple(rows),
     )
 
 
@@ -202,7 +204,8 @@ def read_row(path: Path) -> Row:
         data: {metric: Published(*_numbers(path, value)) for metric, value in numbers.items()}
         for data, numbers in content.get("published", {}).items()
     }
-    return Row(path, content["title"], content.get("settings", {}), published, content.get("baseline"))
+    place, baseline = float(content.get("place", 99)), content.get("baseline")
+    return Row(path, content["title"], content.get("settings", {}), published, place, baseline)
 
 
 def _numbers(path: Path, value: Any) -> list[float]:
@@ -211,10 +214,6 @@ def _numbers(path: Path, value: Any) -> list[float]:
     if not 1 <= len(numbers) <= 2 or not all(isinstance(number, int | float) for number in numbers):
         raise ValueError(f"{path}: expected a published number, or [number, standard deviation], got {value!r}")
     return [float(number) for number in numbers]
-
-
-def _read_place(path: Path) -> float:
-    return float(_read(path, required=("title",), optional=ROW_KEYS).get("place", 99))
 
 
 def _read(path: Path, *, required: Sequence[str], optional: Sequence[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from googol.experiments.reproduction import read_results
-from googol.experiments.table import Published, Row, Table
+from googol.experiments.table import Row, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,22 +111,19 @@ def _all_rows(table: Table, runs: Sequence[Mapping[str, Any]]) -> Iterable[Row]:
 
 
 def _cells(table: Table, data: str, metric: str, row: Row, runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    def value(of: Row) -> tuple[Published | None, list[float]]:
-        return of.published.get(data, {}).get(metric), [run["metrics"][metric] for run in runs if run["row"] == of.name]
-
-    published, ours = value(row)
-    baseline = row.baseline or table.baseline
-    base_published, base = value(table.row(baseline))
+    baseline = table.row(row.baseline or table.baseline)
+    mine, base = (_entry(of, data, metric, [run for run in runs if run["row"] == of.name]) for of in (row, baseline))
     sign = -1 if metric.endswith("bits_per_dim") else 1
-    is_base = row.name == baseline
-    gains = (
-        None if is_base or not (published and base_published) else sign * (published.value - base_published.value),
-        None if is_base or not (ours and base) else sign * (statistics.fmean(ours) - statistics.fmean(base)),
-    )
-    shown = "" if published is None else _number(published.value, published.sd)
-    sd = statistics.stdev(ours) if len(ours) > 1 else None
-    mean = _number(statistics.fmean(ours), sd) if ours else ""
-    return [shown, mean, *("" if gain is None else f"{gain:+.2f}" for gain in gains)]
+    gains = []
+    for source in ("published", "ours"):
+        known = mine[source] is not None and base[source] is not None and row.name != baseline.name
+        gains.append(f"{sign * (mine[source] - base[source]):+.2f}" if known else "")
+    published = row.published.get(data, {}).get(metric)
+    return [
+        "" if published is None else _number(published.value, published.sd),
+        "" if mine["ours"] is None else _number(mine["ours"], mine["sd"]),
+        *gains,
+    ]
 
 
 def _number(value: float, sd: float | None) -> str:

@@ -20,7 +20,7 @@ METRICS = (
 # Those that need a classifier.
 JUDGED = ("fid", "condition_accuracy", "classifier_accuracy")
 # The bounds in bits, and the ones in nats that they are of.
-NATS_OF = {"elbo_bits_per_dim": ("elbo",), "iwae_bits_per_dim": ("iwae",)}
+NATS_OF = {"elbo_bits_per_dim": "elbo", "iwae_bits_per_dim": "iwae"}
 
 Value = float | Mapping[str, float]
 
@@ -77,7 +77,7 @@ def evaluate(
         ValueError: A metric is unknown, or needs what the model or the call does not have.
     """
     found: dict[str, Any] = {}
-    names = [part for name in metric_names(metrics) for part in (*NATS_OF.get(name, ()), name)]
+    names = [part for name in metric_names(metrics) for part in (NATS_OF.get(name, name), name)]
     for name in dict.fromkeys(names):
         _check_model(name, model)
         if name == "elbo":
@@ -86,7 +86,7 @@ def evaluate(
         elif name == "iwae":
             found |= _bound(name, importance_bound(model, data, k, seed=seed))
         elif name in NATS_OF:
-            nats = Estimate(*(found[f"{NATS_OF[name][0]}{suffix}"] for suffix in ("", "_standard_error")))
+            nats = Estimate(*(found[f"{NATS_OF[name]}{suffix}"] for suffix in ("", "_standard_error")))
             found |= _bound(name, bits_per_dim(nats, data, model.likelihood.log_bin))
         elif name == "active_units":
             found[name] = active_units(model, data, seed=seed)
