@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -51,13 +51,16 @@ class Truth:
             return (np.arange(self.shape[j]) == value).astype(float)
         return norm.pdf(value, *emission)
 
-    def weighted(self, value: Sequence[float]) -> np.ndarray:
-        """The entries times the densities of what is observed."""
+    def weighted(self, value: Sequence[float], masses: Mapping[int, np.ndarray] | None = None) -> np.ndarray:
+        """The entries times the densities of what is observed, or the probabilities of events given each s_j."""
         result = self.entries
         for j in range(len(self)):
             shape = [1] * len(self)
             shape[j] = -1
-            result = result * self._density(j, float(value[j])).reshape(shape)
+            factor = self._density(j, float(value[j]))
+            if masses is not None and math.isnan(value[j]):
+                factor = masses.get(j, factor)
+            result = result * factor.reshape(shape)
         return result
 
     @property

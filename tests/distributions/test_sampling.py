@@ -279,7 +279,7 @@ def test_rows_with_their_own_patterns_and_gradients_in_both_precisions(boundary)
 
 
 def sampling_gradient(ring: TensorRing, joint, drawn: Tensor) -> list[Tensor]:
-    from googol.distributions.sampling import reparameterize
+    from googol.distributions.rosenblatt import reparameterize
 
     rows = joint._evidence.unsqueeze(0)
     value = reparameterize(joint.chain, joint.emissions, rows, drawn[None, None], list(range(len(drawn))))
@@ -306,3 +306,20 @@ def test_hidden_discrete_variables_are_summed_out_of_samples(boundary):
     assert sample.requires_grad
     error = (sample.mean(0) - marginal.mean) / marginal.stddev * 20_000**0.5
     assert error.abs().max() < 5
+
+
+def test_temperature_scales_the_distances_from_the_means_of_components(boundary):
+    ring = random_pair(["n1", "c2", "n1"], 3, boundary, seed=4).ring
+    joint = ring()
+    samples = []
+    for temperature in (1.0, 0.5, 0.0):
+        torch.manual_seed(0)
+        samples.append(joint.sample((1000,), temperature=temperature))
+    full, half, none = samples
+    for column, group in ((0, 0), (2, 0)):
+        mean = ring.components[group]["loc"][column // 2, 0].detach()
+        assert (none[:, column] == mean).all()
+        torch.testing.assert_close(half[:, column] - mean, (full[:, column] - mean) / 2)
+    assert torch.equal(full[:, 1], none[:, 1])
+    with pytest.raises(ValueError, match="temperature must be at least 0"):
+        joint.sample((1,), temperature=-1.0)

@@ -11,7 +11,8 @@ from oracles import random_values
 from scipy.stats import kstest, norm
 
 from googol.distributions import Categorical, Normal, TensorRing
-from googol.distributions.variables import Emissions, Variable
+from googol.distributions.emissions import Emissions
+from googol.distributions.variables import Variable
 
 NAN = float("nan")
 

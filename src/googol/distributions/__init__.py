@@ -1,6 +1,7 @@
 """Tractable distributions: tensor rings and trains over continuous and discrete variables, and likelihoods' own."""
 
 from googol.distributions.discretized_logistic import DiscretizedLogistic
+from googol.distributions.events import Event, Interval, OneOf
 from googol.distributions.hypersphere import HypersphericalUniform, unit_sphere
 from googol.distributions.joint import TensorRingDistribution
 from googol.distributions.logit_normal import LogitNormal
@@ -13,10 +14,13 @@ from googol.distributions.von_mises_fisher import VonMisesFisher
 __all__ = [
     "Categorical",
     "DiscretizedLogistic",
+    "Event",
     "HypersphericalUniform",
+    "Interval",
     "LogitNormal",
     "Mixture",
     "Normal",
+    "OneOf",
     "SparseNormal",
     "TensorRing",
     "TensorRingDistribution",

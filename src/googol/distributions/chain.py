@@ -177,6 +177,10 @@ class Chain:
         """The chain of some links alone, in the given order, each with its first ``components`` matrices."""
         return self.map(lambda tensor: tensor[links, :components])
 
+    def weighted(self, log_weights: Tensor) -> Chain:
+        """The chain with its matrices multiplied by ``exp(log_weights)``, ``(n, N)``."""
+        return Chain(self.log_cores.to(self.cores.dtype) + log_weights[..., None, None], self.boundary)
+
     def unbind(self) -> list[Chain]:
         """Chains of one link each, whose gradients are stacked once: indexing would fill a chain of zeros a link."""
         cores, log_scales = self.cores.unbind(0), self.log_scale.unbind(0)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
 
 from googol.distributions import mode as _mode
+from googol.distributions import rosenblatt as _rosenblatt
 from googol.distributions import rows as _rows
 from googol.distributions import sampling as _sampling
-from googol.distributions.chain import Chain
-from googol.distributions.variables import Emissions
+from googol.distributions.events import Event
+from googol.distributions.evidence import EvidenceDistribution
 
 
-class TensorRingDistribution(Distribution):
+class TensorRingDistribution(EvidenceDistribution):
     r"""The joint distribution of n variables whose component indices follow a tensor ring.
 
     .. math:: p(v) = \frac{1}{Z} \sum_{s_1 … s_n} \mathrm{Tr}\Big(\prod_j Q_j[s_j]\Big) \prod_j p(v_j \mid s_j)
@@ -50,137 +50,29 @@ class TensorRingDistribution(Distribution):
         torch.Size([2])
     """
 
-    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 (as in torch.distributions)
-
-    def __init__(
-        self,
-        chain: Chain,
-        emissions: Emissions,
-        *,
-        evidence: Tensor | None = None,
-        visible: list[int] | None = None,
-        validate_args: bool | None = None,
-    ) -> None:
-        self.chain = chain
-        self.emissions = emissions
-        self._evidence = evidence
-        self._visible = list(range(len(chain))) if visible is None else visible
-        batch_shape = torch.Size() if evidence is None else evidence.shape[:-1]
-        super().__init__(batch_shape, torch.Size([len(self._visible)]), validate_args=validate_args)
-
-    # -- what kind of distribution it is
-
-    @property
-    def support(self) -> constraints.Constraint:
-        supports = [self.emissions.variables[j].support for j in self._visible]
-        return constraints.independent(constraints.cat(supports, dim=-1, lengths=[1] * len(supports)), 1)
-
-    @property
-    def has_rsample(self) -> bool:  # type: ignore[override]
-        return not self._open_discrete()
-
-    def _open_discrete(self) -> list[int]:
-        """Positions of discrete variables that are not fixed by the evidence of every row."""
-        variables = self.emissions.variables
-        discrete = [i for i, j in enumerate(self._visible) if variables[j].is_discrete]
-        if self._evidence is None or not discrete:
-            return discrete
-        open_in_any = self._values(self._evidence, -1).isnan().any(0)
-        return [i for i in discrete if bool(open_in_any[i])]
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> TensorRingDistribution:
-        batch_shape = torch.Size(batch_shape)
-        evidence = self._empty(torch.Size()) if self._evidence is None else self._evidence
-        return self._with(evidence=evidence.expand(*batch_shape, -1))
-
-    def _with(self, **changes: Any) -> TensorRingDistribution:
-        arguments: dict[str, Any] = {
-            "chain": self.chain,
-            "emissions": self.emissions,
-            "evidence": self._evidence,
-            "visible": self._visible,
-            "validate_args": self._validate_args,
-        }
-        return TensorRingDistribution(**(arguments | changes))
-
-    # -- values and evidence
-
-    def _empty(self, shape: torch.Size) -> Tensor:
-        return self.chain.cores.new_full((*shape, len(self.chain)), math.nan)
-
-    def _check(self, value: Tensor, name: str) -> Tensor:
-        """Refuses what cannot be a value, with the reason; NaN is allowed."""
-        n = self.event_shape[0]
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
-        if value.dim() == 0 or value.shape[-1] != n:
-            raise ValueError(f"{name} must have the shape (…, {n}), got {tuple(value.shape)}")
-        if value.is_complex():
-            raise TypeError(f"{name} must be real, got {value.dtype}")
-        if not value.is_floating_point():
-            value = value.to(self.chain.cores.dtype)
-        if not self._validate_args:
-            return value
-        if bool(value.isinf().any()):
-            raise ValueError(f"{name} must be finite or NaN (not observed), got an infinite entry")
-        for positions, _ in self.emissions.groups:
-            variable = self.emissions.variables[positions[0]]
-            if not variable.is_discrete:
-                continue
-            kind = set(positions)
-            columns = [i for i, j in enumerate(self._visible) if j in kind]
-            part = value[..., columns]
-            wrong = ~(variable.support.check(part) | part.isnan())
-            if bool(wrong.any()):
-                raise ValueError(
-                    f"{name}[…, {columns[int(wrong.nonzero()[0, -1])]}] must be one of 0 … {variable.components - 1}, "
-                    f"or NaN (not observed), got {part[wrong][0].item():g}"
-                )
-        return value
-
-    def _rows(self, value: Tensor | None) -> tuple[Tensor, Tensor | None, torch.Size]:
-        """Values joined with the evidence as rows of all variables.
-
-        Returns:
-            Rows ``(B, n)``, which rows contradict the evidence (None where there is none), and the batch shape.
-        """
-        if value is None:
-            evidence = self._empty(torch.Size()) if self._evidence is None else self._evidence
-            return evidence.reshape(-1, len(self.chain)), None, evidence.shape[:-1]
-        shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
-        value = value.expand(*shape, -1)
-        if self._evidence is None:  # Then no variable of the chain is hidden.
-            order = sorted(range(len(self._visible)), key=self._visible.__getitem__)
-            along = value if order == sorted(order) else value[..., order]
-            return along.reshape(-1, len(self.chain)), None, shape
-        full = self._empty(shape).to(value.dtype)
-        full[..., self._visible] = value
-        evidence = self._evidence
-        # Values of another precision agree with the evidence if they do in either of the two.
-        differ = (full != evidence.to(full.dtype)) & (full.to(evidence.dtype) != evidence)
-        conflict = (differ & ~full.isnan() & ~evidence.isnan()).any(-1)
-        full = torch.where(evidence.isnan(), full, evidence)
-        return full.reshape(-1, len(self.chain)), conflict.reshape(-1), shape
-
-    def _values(self, rows: Tensor, *shape: int) -> Tensor:
-        """Rows of all variables as values of this distribution."""
-        return rows[..., self._visible].reshape(*shape, len(self._visible))
-
     # -- densities
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_prob(self, value: Tensor, *, within: Mapping[int, Event] | None = None) -> Tensor:
         """The log-density of the entries that are not NaN, in nats.
 
         Args:
             value: Shape ``(…, n)``; NaN = not observed, summed out exactly. Entries that the evidence fixes may
                 be NaN or equal to it; another value has a log-density of ``-inf``.
+            within: Events by the position of a variable: the result is then the log-density of the entries and the
+                events together, and with no entry the log-probability of the events.
 
         Returns:
             Shape ``(…,)``.
 
         Raises:
-            ValueError: The last dimension is not n, an entry is infinite, or a discrete one is not a value.
+            ValueError: The last dimension is not n, an entry is infinite, or a discrete one is not a value; or as for
+                :meth:`condition`.
         """
+        if within:
+            restricted = self.condition(within=within)
+            log_mass = restricted._log_total() - self._log_total()
+            log_prob = restricted.log_prob(value)
+            return log_prob + log_mass.to(log_prob.dtype)
         value = self._check(value, "value")
         rows, conflict, shape = self._rows(value)
         base, _, base_shape = self._rows(None)
@@ -196,9 +88,13 @@ class TensorRingDistribution(Distribution):
 
     @property
     def log_normalizer(self) -> Tensor:
-        """log Z: the logarithm of the sum of all entries of the tensor, times the density of the evidence, if any."""
+        """log Z: the log-sum of all entries of the tensor, times the probability of the evidence, if any."""
+        return self._log_total().to(self.chain.cores.dtype)
+
+    def _log_total(self) -> Tensor:
+        """log Z in double precision."""
         rows, _, shape = self._rows(None)
-        return self.chain.log_sum(self.emissions.log_prob(rows)).view(shape).to(self.chain.cores.dtype)
+        return self.chain.log_sum(self.emissions.log_prob(rows)).view(shape)
 
     def component_probs(self, value: Tensor | None = None) -> Tensor:
         """p(s_j given v) of every variable, whether it is observed or not.
@@ -216,21 +112,51 @@ class TensorRingDistribution(Distribution):
 
     # -- new distributions
 
-    def condition(self, value: Tensor) -> TensorRingDistribution:
-        """The distribution of all variables given the entries of ``value`` that are not NaN.
+    def condition(
+        self, value: Tensor | None = None, *, within: Mapping[int, Event] | None = None
+    ) -> TensorRingDistribution:
+        r"""The distribution of all variables given the entries of ``value`` that are not NaN, and events.
+
+        That a variable lies in a set A, an interval or a few values, multiplies the weights of its components by
+        :math:`P(v_j \in A \mid s_j)` and truncates the components themselves.
 
         Args:
             value: Shape ``(…, n)``; every row has its own pattern of observed variables. The leading
                 dimensions become the batch shape.
+            within: An :class:`~googol.distributions.Interval` or :class:`~googol.distributions.OneOf` by the position
+                of the variable (negative ones count from the end), the same for all rows.
 
         Raises:
-            ValueError: As for :meth:`log_prob`, or ``value`` contradicts what was conditioned on before.
+            ValueError: As for :meth:`log_prob`, an event is impossible or not one of its variable, or something
+                contradicts what was conditioned on before.
+            TypeError: A position is not an int, or an event is something else.
+
+        Example:
+            >>> import torch
+            >>> from googol.distributions import Categorical, Interval, Normal, OneOf, TensorRing
+            >>> joint = TensorRing([Normal(5), Normal(5), Categorical(4)], rank=3)()
+            >>> some = joint.condition(within={1: Interval(0.5, 1.0), 2: OneOf([0, 3])}).sample((100,))
+            >>> some[:, 1].min() >= 0.5, some[:, 2].unique()
+            (tensor(True), tensor([0., 3.]))
         """
-        value = self._check(value, "value")
-        rows, conflict, shape = self._rows(value)
-        if conflict is not None and bool(conflict.any()):
-            raise ValueError("value contradicts the evidence that this distribution was conditioned on before")
-        return self._with(evidence=rows.view(*shape, len(self.chain)).to(self.chain.cores.dtype))
+        evidence = self._evidence
+        if value is not None:
+            rows, conflict, shape = self._rows(self._check(value, "value"))
+            if conflict is not None and bool(conflict.any()):
+                raise ValueError("value contradicts the evidence that this distribution was conditioned on before")
+            evidence = rows.view(*shape, len(self.chain)).to(self.chain.cores.dtype)
+        events = {self._visible[position]: event for position, event in self._events(within or {}).items()}
+        if not events:
+            return self._with(evidence=evidence)
+        emissions, masses = self.emissions, torch.zeros_like(self.chain.log_scale).unbind(0)
+        log_masses = dict(enumerate(masses))
+        for j, event in events.items():
+            observed = [] if evidence is None else evidence[..., j].flatten().tolist()
+            if any(not math.isnan(number) and number not in event for number in observed):
+                raise ValueError(f"the observed value of variable {self._visible.index(j)} does not lie in {event!r}")
+            log_masses[j], emissions = emissions.within(j, event)
+        chain = self.chain.weighted(torch.stack(list(log_masses.values())))
+        return self._with(chain=chain, emissions=emissions, evidence=evidence)
 
     def marginal(self, variables: Sequence[int]) -> TensorRingDistribution:
         """The distribution of some of the variables, the others summed out once and for all.
@@ -323,11 +249,20 @@ class TensorRingDistribution(Distribution):
 
     # -- samples
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Draws the component indices first, then the values; evidence is kept as it is."""
+    def sample(self, sample_shape: Any = (), *, temperature: float = 1.0) -> Tensor:
+        """Draws the component indices first, then the values; evidence is kept as it is.
+
+        Args:
+            sample_shape: The leading dimensions.
+            temperature: What the distances of the values from the means of their components are multiplied by: below 1
+                for more typical ones, 0 for the means themselves.
+        """
+        if not 0 <= temperature < math.inf:
+            raise ValueError(f"temperature must be at least 0 and finite, got {temperature}")
         with torch.no_grad():
             rows, _, shape = self._rows(None)
-            values = _sampling.sample(self.chain, self.emissions, rows, torch.Size(sample_shape).numel())
+            count = torch.Size(sample_shape).numel()
+            values = _sampling.sample(self.chain, self.emissions, rows, count, temperature)
         return self._values(values, *sample_shape, *shape)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
@@ -340,13 +275,71 @@ class TensorRingDistribution(Distribution):
         Raises:
             ValueError: A discrete variable is open; condition on it or take a marginal without it first.
         """
-        if discrete := self._open_discrete():
-            raise ValueError(
-                f"rsample needs continuous variables, but variables {discrete} are discrete and not observed: "
-                "condition on them or leave them out with marginal()"
-            )
+        self._require_continuous("rsample")
         rows, _, shape = self._rows(None)
         with torch.no_grad():
             drawn = _sampling.sample(self.chain, self.emissions, rows, torch.Size(sample_shape).numel())
-        values = _sampling.reparameterize(self.chain, self.emissions, rows, drawn, self._visible)
+        values = _rosenblatt.reparameterize(self.chain, self.emissions, rows, drawn, self._visible)
         return self._values(values, *sample_shape, *shape)
+
+    # -- uniform variables
+
+    @torch.no_grad()
+    def to_uniform(self, value: Tensor) -> Tensor:
+        r"""The Rosenblatt transformation :math:`u_j = F_j(v_j \mid v_{<j})`, along the chain.
+
+        Of values that follow this distribution, the u are uniform and independent.
+
+        Args:
+            value: Shape ``(…, n)``; entries that the evidence fixes may be NaN. It carries no gradient.
+
+        Returns:
+            Shape ``(…, n)``, in [0, 1]; 0.5 for what is observed.
+
+        Raises:
+            ValueError: As for :meth:`log_prob`; an open entry is NaN, or an open variable is discrete.
+        """
+        self._require_continuous("to_uniform")
+        rows, values = self._full(self._check(value, "value"))
+        if bool((values.isnan() & rows.isnan())[..., self._visible].any()):
+            raise ValueError("value must have an entry of every variable that the evidence leaves open, got NaN")
+        found = _rosenblatt.uniforms(self.chain, self.emissions, rows, values, self._visible)
+        return self._values(found, *value.shape[:-1])
+
+    @torch.no_grad()
+    def from_uniform(self, u: Tensor) -> Tensor:
+        r"""The inverse of :meth:`to_uniform`: the values with :math:`F_j(v_j \mid v_{<j}) = u_j`.
+
+        Together they move values from one conditional distribution to another in the same places of their
+        distributions, and turn low-discrepancy points into samples.
+
+        Args:
+            u: Shape ``(…, n)``, in [0, 1]; what stands for an observed variable does not matter.
+
+        Returns:
+            Shape ``(…, n)``, with the evidence where there is some. It carries no gradient.
+
+        Raises:
+            ValueError: The last dimension is not n, a number is outside [0, 1], or an open variable is discrete.
+
+        Example:
+            >>> import torch
+            >>> from googol.distributions import Categorical, Normal, TensorRing
+            >>> joint = TensorRing([Normal(5), Normal(5), Categorical(2)], rank=3)()
+            >>> nan = float("nan")
+            >>> old, new = (joint.condition(torch.tensor([nan, nan, label])) for label in (0.0, 1.0))
+            >>> v = old.sample()
+            >>> bool(old.from_uniform(old.to_uniform(v)).isclose(v, atol=1e-3).all())
+            True
+            >>> new.from_uniform(old.to_uniform(v))[-1]
+            tensor(1.)
+        """
+        self._require_continuous("from_uniform")
+        if not isinstance(u, Tensor) or u.dim() == 0 or u.shape[-1] != len(self._visible):
+            shape = tuple(u.shape) if isinstance(u, Tensor) else type(u).__name__
+            raise ValueError(f"u must have the shape (…, {len(self._visible)}), got {shape}")
+        if not bool(((u >= 0) & (u <= 1)).all()):
+            raise ValueError("u must be in [0, 1]")
+        rows, uniform = self._full(u)
+        values = _rosenblatt.from_uniforms(self.chain, self.emissions, rows, uniform, self._visible)
+        return self._values(values, *u.shape[:-1])

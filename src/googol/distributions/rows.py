@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from googol.distributions.chain import Chain
-from googol.distributions.variables import Emissions
+from googol.distributions.emissions import Emissions
 
 
 def log_sums(chain: Chain, emissions: Emissions, rows: Tensor, expected: Tensor) -> Tensor:

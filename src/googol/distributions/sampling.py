@@ -12,18 +12,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from googol.distributions.chain import Boundary, Chain, full_precision, product_tree, rescaled
-from googol.distributions.variables import Emissions
+from googol.distributions.chain import Boundary, Chain, full_precision, product_tree
+from googol.distributions.emissions import Emissions
 
 # Weights and messages kept at a time, in numbers: larger requests are drawn in parts.
 _NUMBERS = 2**25
 
 
-def sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int) -> Tensor:
+def sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int, temperature: float = 1.0) -> Tensor:
     """Draws ``count`` samples given every row of evidence.
 
     Args:
         rows: Evidence of shape ``(R, n)``, NaN where a variable is open.
+        temperature: What the distances of drawn values from the means of their components are multiplied by.
 
     Returns:
         Shape ``(count, R, n)``.
@@ -37,16 +38,21 @@ def sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int) -> Tens
     part = max(1, _NUMBERS // (n * chain.rank * size))
     return torch.cat(
         [
-            torch.cat([_sample(chain, emissions, block, min(part, count - start)) for start in range(0, count, part)])
+            torch.cat(
+                [
+                    _sample(chain, emissions, block, min(part, count - start), temperature)
+                    for start in range(0, count, part)
+                ]
+            )
             for block in rows.split(size)
         ],
         1,
     )
 
 
-def _sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int) -> Tensor:
+def _sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int, temperature: float) -> Tensor:
     index = sample_indices(chain, emissions.log_prob(rows), (~rows.isnan()).any(0), count)  # (n, R, count)
-    values = emissions.sample(index.flatten(1)).view(len(rows), count, len(chain)).transpose(0, 1)
+    values = emissions.sample(index.flatten(1), temperature).view(len(rows), count, len(chain)).transpose(0, 1)
     return torch.where(rows.isnan(), values, rows.to(chain.cores.dtype))
 
 
@@ -164,77 +170,3 @@ def _indices_between(chain: Chain, bonds: Tensor) -> Tensor:
         position = torch.arange(n, device=pair.device).unsqueeze(1)
         cumulated = table.index_select(0, (position * m * m + pair).flatten()).unflatten(0, pair.shape)
     return _at(cumulated, torch.rand_like(cumulated[..., :1]))
-
-
-@full_precision
-def reparameterize(chain: Chain, emissions: Emissions, rows: Tensor, drawn: Tensor, wanted: list[int]) -> Tensor:
-    """Attaches to drawn samples their gradients by implicit differentiation.
-
-    Variable after variable: ``z_j = drawn_j − (F_j(drawn_j; z_<j) − its value) / p_j``, whose value is that of
-    ``drawn_j`` and whose derivatives solve the triangular system ``dF_j(z_j given z_<j) = 0``.
-
-    Args:
-        rows: Evidence of shape ``(R, n)``, NaN where open.
-        drawn: Samples of shape ``(S, R, n)``.
-        wanted: The variables to do this for, the discrete ones of them observed in all rows. The others are
-            summed out where they are open.
-
-    Returns:
-        Shape ``(S, R, n)``.
-    """
-    count, batch, _ = drawn.shape
-    is_open = rows.isnan().any(0).tolist()
-    evidence = emissions.log_prob(rows)  # (n, R, N)
-    following = _following(chain, chain.links(evidence))
-    ring = chain.boundary == "ring"
-    before = torch.eye(chain.rank).to(drawn) if ring else drawn.new_ones(1, chain.rank)
-    before = before.expand(count, batch, -1, -1)  # the product of the links of the variables before
-    values = []
-    for j, single in enumerate(chain.unbind()):
-        if j not in wanted or not is_open[j]:
-            values.append(rows[:, j].expand(count, -1).to(drawn.dtype))
-            before = before @ single.links(evidence[j : j + 1])[0]
-        else:
-            emission = emissions.select([j])
-            single = single.select([0], emission.components)
-            core = single.cores[0]
-            # p(s_j given z_<j and the evidence) is linear in the core of s_j.
-            if ring:
-                weights = torch.einsum("srab,kab->srk", before.mT @ following[j].mT, core)
-            else:
-                by_component = (before.reshape(-1, chain.rank) @ core).unflatten(1, (count, batch))  # (N, S, R, m)
-                weights = (by_component * following[j].squeeze(-1)).sum(-1).movedim(0, -1)
-            # Rows that observe this variable have weights of their own, which do not matter.
-            weights = weights * (single.log_scale - single.log_scale.amax()).exp()
-            weights = weights / weights.sum(-1, keepdim=True)
-            value = torch.where(rows[:, j].isnan(), _implicit(emission, weights, drawn[..., j]), rows[:, j])
-            values.append(value.to(drawn.dtype))
-            log_weights = emission.log_prob(values[-1].reshape(-1, 1))
-            if ring:
-                before = before @ single.links(log_weights)[0].unflatten(0, (count, batch))
-            else:
-                chosen = single.weights(log_weights)[0].unflatten(0, (count, batch))
-                before = torch.einsum("srk,ksrm->srm", chosen, by_component).unsqueeze(-2)
-        before = rescaled(before)
-    return torch.stack(values, -1)
-
-
-def _following(chain: Chain, links: Tensor) -> list[Tensor]:
-    """What follows each variable: a matrix for a ring, a vector for a train, ``(R, m, m or 1)``."""
-    after = torch.eye(chain.rank).to(links) if chain.boundary == "ring" else links.new_ones(chain.rank, 1)
-    following = [after.expand(links.shape[1], -1, -1)]
-    for link in reversed(links.unbind(0)[1:]):
-        following.append(rescaled(link @ following[-1]))
-    return following[::-1]
-
-
-def _implicit(emission: Emissions, weights: Tensor, drawn: Tensor) -> Tensor:
-    """The value drawn from a mixture with the gradient by its weights and its components' parameters."""
-    (kind,), ((_, parameters),) = emission.variables, emission.groups
-    parameters = {name: parameter[0] for name, parameter in parameters.items()}
-    value = drawn.unsqueeze(-1)
-    below = (weights * kind.cdf(parameters, value)).sum(-1)
-    with torch.no_grad():
-        density = (weights * kind.log_prob(parameters, value).exp()).sum(-1)
-        density = density.clamp_min(torch.finfo(density.dtype).tiny)
-    return drawn - (below - below.detach()) / density

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from googol.distributions.chain import Boundary, Chain
+from googol.distributions.emissions import Emissions
 from googol.distributions.initial import latent_class_cores
 from googol.distributions.joint import TensorRingDistribution
-from googol.distributions.variables import Emissions, Variable
+from googol.distributions.variables import Variable
 
 _ROWS_FOR_CLASSES = 2**14
 

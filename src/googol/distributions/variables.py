@@ -7,16 +7,18 @@ A new family is one class here.
 
 from __future__ import annotations
 
-import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributions import constraints
+
+from googol.distributions import truncated
+from googol.distributions.events import Event, Interval, OneOf
 
 Parameters = Mapping[str, Tensor]
 
@@ -67,6 +69,17 @@ class Variable(ABC):
     @abstractmethod
     def moments(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """The mean and the variance of every component, of shapes that broadcast to ``(…, N)``."""
+
+    @abstractmethod
+    def within(self, parameters: Parameters, event: Event) -> tuple[Tensor, Variable, Parameters]:
+        """What is left of a variable when it is known to lie in an event.
+
+        Returns:
+            log P(v in the event given s), ``(…, N)``, and the variable given that, with its parameters.
+
+        Raises:
+            ValueError: No component can lie there, or the event is not one of such a variable.
+        """
 
 
 class Normal(Variable):
@@ -139,6 +152,75 @@ class Normal(Variable):
     def moments(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         return parameters["loc"], (2 * parameters["log_scale"]).exp()
 
+    def within(self, parameters: Parameters, event: Event) -> tuple[Tensor, Variable, Parameters]:
+        if not isinstance(event, Interval):
+            raise ValueError(f"a continuous variable lies in an Interval(low, high), got {event!r}")
+        low, high = (_rounded(bound, parameters["loc"].dtype) for bound in (event.low, event.high))
+        if not low < high:
+            raise ValueError(f"an interval of a continuous variable must have low < high, got {event!r}")
+        variable = _TruncatedNormal(self.components, low, high)
+        return variable.log_mass(parameters), variable, parameters
+
+
+def _rounded(bound: float, dtype: torch.dtype) -> float:
+    """A bound as the values of a type can reach it."""
+    return torch.tensor(bound, dtype=dtype).item()
+
+
+class _TruncatedNormal(Normal):
+    """A normal variable that is known to lie between two bounds."""
+
+    def __init__(self, components: int, low: float, high: float) -> None:
+        super().__init__(components)
+        self.low, self.high = low, high
+
+    @property
+    def support(self) -> constraints.Constraint:
+        return constraints.interval(self.low, self.high)
+
+    def _standardized(self, parameters: Parameters, *values: Tensor | float) -> list[Tensor]:
+        loc, inverse = parameters["loc"].double(), (-parameters["log_scale"].double()).exp()
+        # An infinite bound stays what it is whatever the parameters; its derivatives would be NaN.
+        return [
+            torch.full_like(loc, value) if isinstance(value, float) and math.isinf(value) else (value - loc) * inverse
+            for value in values
+        ]
+
+    def log_mass(self, parameters: Parameters) -> Tensor:
+        """log P(low ≤ v ≤ high given s), of the normal before it was truncated."""
+        return truncated.log_mass(*self._standardized(parameters, self.low, self.high)).to(parameters["loc"].dtype)
+
+    def log_prob(self, parameters: Parameters, value: Tensor) -> Tensor:
+        inside = (value >= self.low) & (value <= self.high)
+        log_prob = super().log_prob(parameters, value) - self.log_mass(parameters).to(value.dtype)
+        return log_prob.masked_fill(~inside, -math.inf)
+
+    def cdf(self, parameters: Parameters, value: Tensor) -> Tensor:
+        value = value.double().clamp(self.low, self.high)
+        a, x, b = self._standardized(parameters, self.low, value, self.high)
+        return (truncated.log_mass(a, x) - truncated.log_mass(a, b)).exp().to(parameters["loc"].dtype)
+
+    def sample(self, parameters: Parameters, index: Tensor) -> Tensor:
+        a, b = self._standardized(parameters, self.low, self.high)
+        loc, scale = parameters["loc"], parameters["log_scale"].exp()
+        standard = truncated.quantile(a, b, torch.rand_like(a))
+        return (loc + scale * standard).to(loc.dtype).clamp(self.low, self.high)
+
+    def moments(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
+        loc, log_scale = parameters["loc"], parameters["log_scale"]
+        mean, variance = truncated.moments(*self._standardized(parameters, self.low, self.high))
+        mean = loc + log_scale.exp() * mean
+        return mean.to(loc.dtype).clamp(self.low, self.high), ((2 * log_scale).exp() * variance).to(loc.dtype)
+
+    def within(self, parameters: Parameters, event: Event) -> tuple[Tensor, Variable, Parameters]:
+        if isinstance(event, Interval):
+            low, high = max(event.low, self.low), min(event.high, self.high)
+            if not low < high:
+                raise ValueError(f"a variable known to lie in {Interval(self.low, self.high)} cannot lie in {event!r}")
+            event = Interval(low, high)
+        log_mass, variable, parameters = super().within(parameters, event)
+        return log_mass - self.log_mass(parameters), variable, parameters
+
 
 class _NormalLogProb(torch.autograd.Function):
     """The log-density, and its gradients, in place: a new page of memory costs more than all that is computed on it."""
@@ -193,100 +275,12 @@ class Categorical(Variable):
         values = torch.arange(self.components, dtype=torch.get_default_dtype())
         return values, torch.zeros_like(values)
 
-
-class Emissions:
-    """p(v given s) of all variables of a ring, at once for those of the same family and size.
-
-    Args:
-        variables: The n variables.
-        groups: Pairs of the positions of the variables of a group and their stacked parameters, each ``(g, N)``.
-        like: A tensor of the type and device of the values.
-    """
-
-    def __init__(
-        self, variables: tuple[Variable, ...], groups: Sequence[tuple[list[int], Parameters]], like: Tensor
-    ) -> None:
-        self.variables = variables
-        self.groups = groups
-        self.components = max(variable.components for variable in variables)
-        self._like = like.new_empty(0)
-
-    def _kind(self, positions: list[int]) -> Variable:
-        return self.variables[positions[0]]
-
-    def _in_order(self, parts: list[Tensor]) -> Tensor:
-        """Joins what was computed group by group along the first dimension, in the order of the variables."""
-        order = [position for positions, _ in self.groups for position in positions]
-        joined = parts[0] if len(parts) == 1 else torch.cat(parts)
-        if order == sorted(order):
-            return joined
-        return joined[torch.tensor(order, device=joined.device).argsort()]
-
-    def _pad(self, part: Tensor) -> Tensor:
-        missing = self.components - part.shape[-1]
-        return torch.nn.functional.pad(part, (0, missing)) if missing else part
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """log p(v_j given s_j), with 0 (no information) where the value is missing.
-
-        Args:
-            value: Shape ``(B, n)``, NaN = missing.
-
-        Returns:
-            Shape ``(n, B, N)``; in double precision where single precision would not do.
-        """
-        columns = value.mT.unsqueeze(-1)  # (n, B, 1)
-        missing = columns.isnan()
-        columns = columns.masked_fill(missing, 0.0)
-        parts = [self._group_log_prob(positions, parameters, columns) for positions, parameters in self.groups]
-        dtype = functools.reduce(torch.promote_types, (part.dtype for part in parts), self._like.dtype)
-        return self._in_order([self._pad(part.to(dtype)) for part in parts]).masked_fill(missing, 0.0)
-
-    def _group_log_prob(self, positions: list[int], parameters: Parameters, columns: Tensor) -> Tensor:
-        kind = self._kind(positions)
-        chosen = columns if len(positions) == len(columns) else columns[positions]
-        stacked = {name: parameter.unsqueeze(1) for name, parameter in parameters.items()}
-        result = kind.log_prob(stacked, chosen)
-        if kind.is_discrete or result.dtype == torch.float64 or not result.numel():
-            return result
-        if not bool(result.detach().amin() < -1e3):
-            return result
-        # Far from every component, what the components differ by is small beside the values.
-        stacked = {name: parameter.double() for name, parameter in stacked.items()}
-        return kind.log_prob(stacked, chosen.double())
-
-    def sample(self, index: Tensor) -> Tensor:
-        """Values drawn given the indices ``(n, B)``, of shape ``(B, n)``."""
-        parts = []
-        for positions, parameters in self.groups:
-            chosen = index[positions]
-            drawn = {name: parameter.detach().gather(1, chosen) for name, parameter in parameters.items()}
-            parts.append(self._kind(positions).sample(drawn, chosen).to(self._like.dtype))
-        return self._in_order(parts).mT
-
-    def moments(self) -> tuple[Tensor, Tensor]:
-        """The means and variances of all components, each ``(n, N)``."""
-        pairs = [
-            [moment.to(self._like).expand(len(positions), -1) for moment in self._kind(positions).moments(parameters)]
-            for positions, parameters in self.groups
-        ]
-        means, variances = ([self._pad(pair[i]) for pair in pairs] for i in (0, 1))
-        return self._in_order(means), self._in_order(variances)
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> Emissions:
-        """The emissions with changed parameters."""
-        groups = [
-            (positions, {name: change(value) for name, value in parameters.items()})
-            for positions, parameters in self.groups
-        ]
-        return Emissions(self.variables, groups, self._like)
-
-    def select(self, kept: list[int]) -> Emissions:
-        """The emissions of some of the variables, in the given order."""
-        groups: list[tuple[list[int], Parameters]] = []
-        for positions, parameters in self.groups:
-            pairs = sorted((kept.index(p), row) for row, p in enumerate(positions) if p in kept)
-            if pairs:
-                rows = [row for _, row in pairs]
-                groups.append(([p for p, _ in pairs], {name: value[rows] for name, value in parameters.items()}))
-        return Emissions(tuple(self.variables[j] for j in kept), groups, self._like)
+    def within(self, parameters: Parameters, event: Event) -> tuple[Tensor, Variable, Parameters]:
+        allowed = [value for value in range(self.components) if value in event]
+        if not allowed:
+            raise ValueError(f"a discrete variable with values 0 … {self.components - 1} cannot lie in {event!r}")
+        if isinstance(event, OneOf) and (wrong := set(event.values) - set(allowed)):
+            raise ValueError(f"a value must be one of 0 … {self.components - 1}, got {min(wrong)}")
+        log_mass = torch.full((self.components,), -math.inf)
+        log_mass[allowed] = 0.0
+        return log_mass, self, parameters
