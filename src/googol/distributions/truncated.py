@@ -1,7 +1,8 @@
 r"""The standard normal between two bounds, right in the far tails too.
 
-All functions take bounds ``a < b`` in double precision, which may be infinite. An interval that reaches farther to the
-right of zero than to the left is mirrored, so that its tail is on the left, where probabilities are known to all digits.
+All functions take bounds ``a < b`` in double precision, which may be infinite. An interval that reaches farther to
+the right of zero than to the left is mirrored, so that its tail is on the left, where probabilities are known to all
+digits.
 """
 
 from __future__ import annotations
