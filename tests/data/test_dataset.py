@@ -1,4 +1,3 @@
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from googol.data import Condition, Dataset, parse_given
+from googol.data import Condition, Dataset
 from googol.data.dataset import Noise
 
 HAIR = Condition("hair", ("black", "blond", "brown"))
@@ -129,37 +128,6 @@ def test_hide_differs_by_seed_and_column() -> None:
     assert not torch.equal(first, second)
     assert not torch.equal(first[:, 0], first[:, 1])
     assert torch.equal(first, data.hide(0.5, seed=1).conditions.isnan())
-
-
-def test_given_leaves_the_rest_open() -> None:
-    row = parse_given(["age = 30", "hair=blond", "age=30.0"], (HAIR, Condition("hat", ("0", "1")), AGE))
-    assert row.dtype == torch.float32
-    assert row.nan_to_num(-1).tolist() == [1, -1, 30]
-    assert parse_given([], (HAIR, AGE)).isnan().all()
-    assert parse_given([], ()).shape == (0,)
-
-
-@pytest.mark.parametrize(
-    ("texts", "message"),
-    [
-        (["hair"], "must be given as name=value, got 'hair'"),
-        (["hiar=black"], "unknown condition 'hiar': expected one of 'hair', 'age'; did you mean 'hair'?"),
-        (["=black"], "unknown condition ''"),
-        (
-            ["hair=Blond"],
-            "unknown value of hair 'Blond': expected one of 'black', 'blond', 'brown'; did you mean",
-        ),
-        (["hair="], "unknown value of hair ''"),
-        (["age=old"], "age is continuous: expected a finite number, got 'old'"),
-        (["age=inf"], "age is continuous: expected a finite number, got 'inf'"),
-        (["age=nan"], "age is continuous: expected a finite number, got 'nan'"),
-        (["age=1e39"], "age is continuous: expected a finite number, got '1e39'"),
-        (["hair=black", "age=3", "hair=brown"], "contradictory conditions: hair=black and hair=brown"),
-    ],
-)
-def test_impossible_conditions(texts: list[str], message: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)):
-        parse_given(texts, (HAIR, AGE))
 
 
 @pytest.mark.parametrize(

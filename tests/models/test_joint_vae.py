@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+from scipy.stats import kstest
 from torch import nn
 from torch.distributions import Independent, Normal
 
-from googol.distributions import Categorical, TensorRing
+from googol.distributions import Categorical, Interval, OneOf, TensorRing
 from googol.distributions import Normal as NormalVariable
 from googol.models import JointVAE
 
@@ -250,3 +251,43 @@ def test_a_pretrained_autoencoder_is_left_alone():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_generated_images_keep_to_events():
+    torch.manual_seed(0)
+    model = make()
+    within = {0: OneOf([0, 2]), 1: Interval(0, 0)}
+    images, conditions = model.generate(5000, within=within)
+    assert images.shape == (5000, 2)
+    assert set(conditions[:, 0].tolist()) == {0.0, 2.0}
+    assert set(conditions[:, 1].tolist()) == {0.0}
+    labels = model.label_distribution().condition(within=within)
+    share = labels.log_prob(torch.tensor([2.0, NAN], dtype=torch.float64)).exp().item()
+    assert (conditions[:, 0] == 2).double().mean().item() == pytest.approx(share, abs=5 * 0.5 / 5000**0.5)
+
+
+def test_at_temperature_zero_codes_are_means_of_components():
+    torch.manual_seed(0)
+    codes, _ = make().sample_joint(500, temperature=0.0)
+    assert set(codes.flatten().tolist()) <= {-2.0, 0.0, 2.0}
+
+
+def test_the_distribution_of_the_conditions_has_the_codes_summed_out():
+    model = make()
+    rows = torch.cat([torch.full((4, 1), NAN, dtype=torch.float64), Y], -1)
+    torch.testing.assert_close(model.label_distribution().log_prob(Y), model.prior().log_prob(rows))
+
+
+def test_an_edit_moves_codes_from_one_conditional_distribution_to_the_other():
+    """Objects whose codes follow p(z given y) get codes that follow p(z given y'); equal conditions change nothing."""
+    torch.manual_seed(0)
+    model = make()
+    old, new = (torch.tensor([label, NAN], dtype=torch.float64) for label in (0.0, 2.0))
+    codes, _ = model.sample_joint(4000, old)
+    x = codes / model.posterior.slope.detach()  # whose mean codes these are
+    x = x.expand(-1, 2)
+    torch.testing.assert_close(model.reconstruct(x), model.likelihood(codes).mean)
+    torch.testing.assert_close(model.edit(x, old, old), model.likelihood(codes).mean, rtol=1e-5, atol=1e-5)
+    moved = model.edit(x, old, new)[:, 0] / model.likelihood.slope[0].detach()
+    u = model.conditional(new).marginal([0]).to_uniform(moved.unsqueeze(-1))
+    assert kstest(u.flatten().numpy(), "uniform").pvalue > 1e-3

@@ -13,7 +13,7 @@ from torch import Tensor
 from tyro.conf import UseAppendAction, arg
 
 from googol.cli import arguments as shared
-from googol.data import parse_given, unknown
+from googol.data import Given, parse_given, unknown
 from googol.experiments import Run, open_run
 from googol.metrics import evaluating
 from googol.training import image_grid, write_file
@@ -25,6 +25,7 @@ Examples:
   googol sample RUN --out grid.png
   googol sample RUN --given digit=3 -n 64 --out threes.png
   googol sample RUN --given Smiling=1 --given Eyeglasses=1 --out faces.png
+  googol sample RUN --given age=30..40 --given hair=brown,grey --out people.png
   googol sample RUN --each digit -n 10 --out table.png
   googol sample RUN -n 10000 --out images.npz"""
 
@@ -40,11 +41,13 @@ class Sample:
     out: Path
     """picture to write (.png), or the images and their conditions as arrays (.npz)"""
     given: Annotated[UseAppendAction[list[str]], arg(metavar="NAME=VALUE")] = field(default_factory=list)
-    """a condition; repeat it for several"""
+    """a condition: a value, a range such as 30..40 or 30.., or a set such as red,blue; repeat it for several"""
     each: shared.Text = None
     """name of a condition, to generate n images for each of its values, a row each"""
     n: Annotated[int, arg(aliases=["-n"])] = 64
     """number of images"""
+    temperature: float = 1.0
+    """what the distances of codes from the means of their components are multiplied by; below 1 for typical images"""
     seed: int = 0
     """seed of the images"""
     overwrite: bool = False
@@ -58,32 +61,36 @@ class Sample:
             raise ValueError(f"--out must end with .png or .npz, got {self.out}")
         shared.refuse_existing(self.out, overwrite=self.overwrite)
         run = open_run(self.folder)
-        given = self._given(run)
+        given, rows = self._given(run)
         with evaluating(run.model, seed=self.seed):
             if run.conditions:
-                codes, conditions = run.model.sample_joint(len(given), given)
-                images = run.model.likelihood(codes).mean
+                known = {"within": given.within, "temperature": self.temperature}
+                images, conditions = run.model.generate(len(rows), rows, **known)
             else:
-                images, conditions = run.model.sample(self.n), given
+                images, conditions = run.model.sample(self.n), rows
         columns = self.n if self.each else math.ceil(math.sqrt(self.n))
         content = _arrays(run, images, conditions) if self.out.suffix == ".npz" else _picture(images, columns)
         write_file(self.out, content)
         shared.note(f"{len(images)} images in {self.out}")
 
-    def _given(self, run: Run) -> Tensor:
-        """A row of conditions for each image."""
+    def _given(self, run: Run) -> tuple[Given, Tensor]:
+        """What is known of the conditions of all images, and a row of values for each."""
         if (self.given or self.each) and not run.conditions:
             raise ValueError(f"the model in {self.folder} knows no conditions; leave out --given, or train a joint-vae")
+        given = parse_given(self.given, run.conditions)
         if self.each is None:
-            return parse_given(self.given, run.conditions).expand(self.n, -1)
+            return given, given.values.expand(self.n, -1)
         by_name = {condition.name: condition for condition in run.conditions}
         if self.each not in by_name:
             raise ValueError(unknown("condition", self.each, by_name))
         values = by_name[self.each].values
         if values is None:
             raise ValueError(f"--each needs a condition with named values, and {self.each} is continuous")
-        rows = [parse_given([*self.given, f"{self.each}={value}"], run.conditions) for value in values]
-        return torch.stack(rows).repeat_interleave(self.n, 0)
+        column = list(by_name).index(self.each)
+        if given.knows(column):
+            raise ValueError(f"{self.each} cannot be both given and each of its values")
+        rows = [given.with_value(column, number).values for number in range(len(values))]
+        return given, torch.stack(rows).repeat_interleave(self.n, 0)
 
 
 def _picture(images: Tensor, columns: int) -> bytes:

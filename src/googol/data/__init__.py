@@ -3,9 +3,10 @@
 from googol.data.arrays import load_arrays
 from googol.data.batches import batches, permutation
 from googol.data.catalogue import Available, available, get, load
-from googol.data.dataset import Condition, Dataset, parse_given
+from googol.data.dataset import Condition, Dataset
 from googol.data.files import DataError, folders
 from googol.data.folder import load_folder
+from googol.data.given import Given, parse_given
 from googol.data.names import unknown
 from googol.data.splits import SPLITS
 from googol.data.table import read_conditions
@@ -16,6 +17,7 @@ __all__ = [
     "Condition",
     "DataError",
     "Dataset",
+    "Given",
     "available",
     "batches",
     "folders",

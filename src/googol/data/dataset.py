@@ -1,7 +1,7 @@
 """Images with partly known conditions."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from googol.data.batches import permutation
 from googol.data.names import unknown
 
-__all__ = ["Condition", "Dataset", "Noise", "parse_given"]
+__all__ = ["Condition", "Dataset", "Noise"]
 
 Noise = Literal["none", "binarize", "dequantize"]
 
@@ -249,39 +249,3 @@ class Dataset:
             order = permutation(len(known), seed, column).to(known.device)
             conditions[known[order[: round(fraction * len(known))]], column] = torch.nan
         return replace(self, conditions=conditions)
-
-
-def parse_given(texts: Sequence[str], schema: Sequence[Condition]) -> Tensor:
-    """What is asked of images, in words, as a row of conditions.
-
-    Args:
-        texts: Like ``["digit=3"]`` or ``["Smiling=1", "Eyeglasses=1"]``.
-        schema: The ``c`` conditions there are.
-
-    Returns:
-        (c,) float32, NaN for each condition that is left open.
-
-    Raises:
-        ValueError: A text is not of the form ``name=value``, the name is unknown, the condition cannot take
-            the value, or two texts contradict each other.
-
-    Example:
-        >>> schema = [Condition("Smiling", ("0", "1")), Condition("age", None)]
-        >>> parse_given(["Smiling=1"], schema)
-        tensor([1., nan])
-    """
-    by_name = {condition.name: condition for condition in schema}
-    found: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not equals:
-            raise ValueError(f"a condition must be given as name=value, got {text!r}")
-        if name not in by_name:
-            raise ValueError(unknown("condition", name, by_name))
-        number = by_name[name].encode(value)
-        if name in found and number != by_name[name].encode(found[name]):
-            raise ValueError(f"contradictory conditions: {name}={found[name]} and {name}={value}")
-        found[name] = value
-    return torch.tensor(
-        [c.encode(found[c.name]) if c.name in found else torch.nan for c in schema], dtype=torch.float32
-    )

@@ -3,6 +3,7 @@
 from googol.distributions.discretized_logistic import DiscretizedLogistic
 from googol.distributions.events import Event, Interval, OneOf
 from googol.distributions.hypersphere import HypersphericalUniform, unit_sphere
+from googol.distributions.information import mutual_information
 from googol.distributions.joint import TensorRingDistribution
 from googol.distributions.logit_normal import LogitNormal
 from googol.distributions.mixture import Mixture
@@ -26,5 +27,6 @@ __all__ = [
     "TensorRingDistribution",
     "Variable",
     "VonMisesFisher",
+    "mutual_information",
     "unit_sphere",
 ]

@@ -129,7 +129,7 @@ def _partial(run: Run) -> list[tuple[str, Picture]]:
 
 
 def _given(run: Run, texts: list[str], *, columns: int, count: int) -> Picture:
-    images = run.model.sample(count, given=parse_given(texts, run.conditions))
+    images = run.model.sample(count, given=parse_given(texts, run.conditions).values)
     return Picture.of_images(images, f"{count} images generated given {', '.join(texts)}", columns=columns)
 
 

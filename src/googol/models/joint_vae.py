@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from googol.distributions import TensorRing, TensorRingDistribution
+from googol.distributions import Event, TensorRing, TensorRingDistribution
 from googol.models.vae import VAE, sample_and_log_prob
 
 
@@ -159,33 +160,95 @@ class JointVAE(VAE):
 
     # -- questions
 
+    def label_distribution(self) -> TensorRingDistribution:
+        """p(y): the distribution of the c conditions, with the codes summed out."""
+        return self.prior().marginal(range(self.latents, len(self.prior)))
+
+    def conditional(
+        self, given: Tensor | None = None, *, within: Mapping[int, Event] | None = None
+    ) -> TensorRingDistribution:
+        """p(z, y given what is known of the conditions), over d codes and c conditions.
+
+        Args:
+            given: Conditions of shape ``(…, c)``; NaN = left open.
+            within: Intervals and sets in which others lie, by the number of the condition.
+        """
+        joint = self.prior()
+        events = {self.latents + number: event for number, event in (within or {}).items()}
+        if given is None:
+            return joint.condition(within=events)
+        evidence = joint.log_normalizer.new_full((*given.shape[:-1], len(self.prior)), torch.nan)
+        evidence[..., self.latents :] = given
+        return joint.condition(evidence, within=events)
+
+    def sample(self, n: int, given: Tensor | None = None, *, within: Mapping[int, Event] | None = None) -> Tensor:
+        """n images under any subset of the conditions: those of :meth:`generate`."""
+        return self.generate(n, given, within=within)[0]
+
     @torch.no_grad()
-    def sample(self, n: int, given: Tensor | None = None) -> Tensor:
-        """n images under any subset of the conditions.
+    def generate(
+        self,
+        n: int,
+        given: Tensor | None = None,
+        *,
+        within: Mapping[int, Event] | None = None,
+        temperature: float = 1.0,
+    ) -> tuple[Tensor, Tensor]:
+        """n images under any subset of the conditions, and the conditions, those left open drawn too.
 
         Args:
             n: The number of images.
             given: Conditions of shape ``(c,)``, or ``(n, c)`` with a pattern for each image; NaN = left open.
+            within: Intervals and sets in which conditions lie, by their number.
+            temperature: What the distances of codes from the means of their components are multiplied by.
 
         Returns:
-            Means of p(x given z), shape ``(n, channels, height, width)``.
+            Means of p(x given z), shape ``(n, channels, height, width)``, and conditions, ``(n, c)``.
         """
-        return self.likelihood(self.sample_joint(n, given)[0]).mean
+        z, y = self.sample_joint(n, given, within=within, temperature=temperature)
+        return self.likelihood(z).mean, y
 
     @torch.no_grad()
-    def sample_joint(self, n: int, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """n codes ``(n, d)`` with their conditions ``(n, c)``, drawn from p(z, y given the given conditions)."""
-        joint = self.prior()
-        if given is None:
-            drawn = joint.sample((n,))
-        else:
-            if given.shape not in {(self.conditions,), (n, self.conditions)}:
-                c = self.conditions
-                raise ValueError(f"given must have the shape ({c},) or ({n}, {c}), got {tuple(given.shape)}")
-            evidence = joint.log_normalizer.new_full((*given.shape[:-1], len(self.prior)), torch.nan)
-            evidence[..., self.latents :] = given
-            drawn = joint.condition(evidence).sample((n,) if given.dim() == 1 else ())
+    def sample_joint(
+        self,
+        n: int,
+        given: Tensor | None = None,
+        *,
+        within: Mapping[int, Event] | None = None,
+        temperature: float = 1.0,
+    ) -> tuple[Tensor, Tensor]:
+        """n codes ``(n, d)`` with their conditions ``(n, c)``, drawn from p(z, y given what is known)."""
+        c = self.conditions
+        if given is not None and given.shape not in {(c,), (n, c)}:
+            raise ValueError(f"given must have the shape ({c},) or ({n}, {c}), got {tuple(given.shape)}")
+        shape = (n,) if given is None or given.dim() == 1 else ()
+        drawn = self.conditional(given, within=within).sample(shape, temperature=temperature)
         return drawn[:, : self.latents], drawn[:, self.latents :]
+
+    @torch.no_grad()
+    def edit(self, x: Tensor, old: Tensor, new: Tensor) -> Tensor:
+        r"""Images with other conditions: their codes moved from one conditional distribution to another.
+
+        With F the distribution function of each code given those before it,
+
+        .. math:: z' = F_{y'}^{-1}(F_y(z)), \qquad z = E[z \mid x],
+
+        so a code keeps its place: what was unusual of its kind stays unusual, and codes that follow p(z given y) become
+        such that follow p(z given y') (the Rosenblatt transformation and its inverse). Equal conditions leave a
+        code as it is.
+
+        Args:
+            x: Shape ``(B, channels, height, width)``.
+            old: Their conditions, ``(B, c)``; NaN = not known.
+            new: The conditions that they shall have, ``(B, c)``; NaN = left open.
+
+        Returns:
+            Means of p(x given z'), of the shape of x.
+        """
+        codes = range(self.latents)
+        before, after = (self.conditional(y).marginal(codes) for y in (old, new))
+        u = before.to_uniform(self._mean_code(x))
+        return self.likelihood(after.from_uniform(u)).mean
 
     @torch.no_grad()
     def impute(self, x: Tensor, y: Tensor | None = None, *, draws: int = 8) -> list[Tensor]:

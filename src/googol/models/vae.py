@@ -195,12 +195,14 @@ class VAE(nn.Module):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """The mean image decoded from the mean code of ``x``, or from a code drawn where the mean is not known."""
+        return self.likelihood(self._mean_code(x)).mean
+
+    def _mean_code(self, x: Tensor) -> Tensor:
         q = self.posterior(x)
         try:
-            z = q.mean
+            return q.mean
         except NotImplementedError:
-            z = q.rsample()
-        return self.likelihood(z).mean
+            return q.rsample()
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
