@@ -219,3 +219,32 @@ def test_mistakes_get_one_line_and_exit_code_2(
     assert message in line
     assert (tmp_path / "taken.png").read_bytes() == b"mine"
     assert sorted(path.as_posix() for path in tmp_path.rglob("*")) == before
+
+
+def test_query_tells_the_distribution_of_conditions(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["query", str(folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["log_probability"] == pytest.approx(0, abs=1e-5)
+    probabilities = found["beliefs"]["digit"]
+    assert sum(probabilities.values()) == pytest.approx(1)
+    assert found["most_probable"]["digit"] == max(probabilities, key=probabilities.get)
+    assert main(["query", str(folder), "--given", "digit=2..5", "--information", "--json"]) == 0
+    given = json.loads(capsys.readouterr().out)
+    share = sum(probabilities[str(digit)] for digit in range(2, 6))
+    assert given["probability"] == pytest.approx(share, rel=1e-4)
+    assert given["beliefs"]["digit"]["3"] == pytest.approx(probabilities["3"] / share, rel=1e-4)
+    assert given["beliefs"]["digit"]["6"] == 0
+    assert main(["query", str(folder), "--given", "digit=3"]) == 0
+    assert f"digit=3: probability {probabilities['3']:.4g}" in capsys.readouterr().out
+
+
+def test_edit_writes_the_image_and_the_changed_one(folder: Path, tmp_path: Path) -> None:
+    image, out = tmp_path / "photo.jpg", tmp_path / "edited.png"
+    Image.fromarray(np.random.default_rng(0).integers(256, size=(40, 30, 3), dtype=np.uint8)).save(image)
+    assert main(["edit", str(folder), str(image), "--set", "digit=8", "--out", str(out)]) == 0
+    width, height = Image.open(out).size
+    assert width > 2.5 * height
+    before = out.read_bytes()
+    assert main(["edit", str(folder), str(image), "--set", "digit=7", "--out", str(out)]) == 2
+    assert out.read_bytes() == before

@@ -40,6 +40,14 @@ COMMANDS = {
         "measure a model on images that it was not trained on",
         "googol evaluate RUN --metrics elbo,condition-accuracy",
     ),
+    "query": (
+        "ask how probable a choice of conditions is, and what goes with it",
+        "googol query RUN --given Smiling=1 --ask Male",
+    ),
+    "edit": (
+        "change conditions of an image, and keep the others",
+        "googol edit RUN face.png --set Eyeglasses=1 --out edited.png",
+    ),
     "score": (
         "tell how well images fit what the model was trained on",
         "googol score RUN --strangers noise --out scores.csv --figure scores.png",

@@ -16,7 +16,7 @@ from googol.cli import arguments as shared
 from googol.data import Given, parse_given, unknown
 from googol.experiments import Run, open_run
 from googol.metrics import evaluating
-from googol.training import image_grid, write_file
+from googol.training import grid_png, write_file
 
 DESCRIPTION = """\
 Generate images, under any conditions or none; those that are left open are drawn too.
@@ -28,8 +28,6 @@ Examples:
   googol sample RUN --given age=30..40 --given hair=brown,grey --out people.png
   googol sample RUN --each digit -n 10 --out table.png
   googol sample RUN -n 10000 --out images.npz"""
-
-TILE = 64  # pixels that a small image is enlarged to, about
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Sample:
             else:
                 images, conditions = run.model.sample(self.n), rows
         columns = self.n if self.each else math.ceil(math.sqrt(self.n))
-        content = _arrays(run, images, conditions) if self.out.suffix == ".npz" else _picture(images, columns)
+        content = _arrays(run, images, conditions) if self.out.suffix == ".npz" else grid_png(images, columns=columns)
         write_file(self.out, content)
         shared.note(f"{len(images)} images in {self.out}")
 
@@ -91,13 +89,6 @@ class Sample:
             raise ValueError(f"{self.each} cannot be both given and each of its values")
         rows = [given.with_value(column, number).values for number in range(len(values))]
         return given, torch.stack(rows).repeat_interleave(self.n, 0)
-
-
-def _picture(images: Tensor, columns: int) -> bytes:
-    content = io.BytesIO()
-    scale = max(1, round(TILE / max(images.shape[-2:])))
-    image_grid(images, columns=columns, padding=scale, scale=scale).save(content, "png")
-    return content.getvalue()
 
 
 def _arrays(run: Run, images: Tensor, conditions: Tensor) -> bytes:

@@ -7,6 +7,7 @@ from googol.data.dataset import Condition, Dataset
 from googol.data.files import DataError, folders
 from googol.data.folder import load_folder
 from googol.data.given import Given, parse_given
+from googol.data.images import load_image
 from googol.data.names import unknown
 from googol.data.splits import SPLITS
 from googol.data.table import read_conditions
@@ -25,6 +26,7 @@ __all__ = [
     "load",
     "load_arrays",
     "load_folder",
+    "load_image",
     "parse_given",
     "permutation",
     "read_conditions",

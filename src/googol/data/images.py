@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+import torch
 
 from googol.data.files import DataError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["channels_first", "opened"]
+__all__ = ["channels_first", "load_image", "opened"]
 
 
 @contextmanager
@@ -45,3 +46,31 @@ def channels_first(image: "Image") -> np.ndarray:
     """The values of a grey or RGB image, (channels, height, width) uint8."""
     values = np.asarray(image)
     return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+
+
+def load_image(source: Path | BinaryIO, image_shape: tuple[int, int, int]) -> torch.Tensor:
+    """An image of any size as a model of a certain size can take it.
+
+    It is turned as its camera says, made grey or RGB, cropped to the proportions of the size from its middle, and
+    scaled.
+
+    Args:
+        source: A file, or an open one.
+        image_shape: (channels, height, width), with 1 or 3 channels.
+
+    Returns:
+        (1, channels, height, width) float32 in [0, 1].
+
+    Raises:
+        DataError: The file is no image, damaged, or too large; or does not exist.
+        ValueError: The channels are neither 1 nor 3.
+    """
+    from PIL import ImageOps
+
+    channels, height, width = image_shape
+    if channels not in (1, 3):
+        raise ValueError(f"image_shape must have 1 or 3 channels, got {channels}")
+    with opened(source, str(source) if isinstance(source, Path) else "the file") as image:
+        upright = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
+        fitted = upright if upright.size == (width, height) else ImageOps.fit(upright, (width, height))
+        return torch.from_numpy(channels_first(fitted).copy()).unsqueeze(0).float() / 255

@@ -4,16 +4,21 @@ from googol.experiments import config
 from googol.experiments.evaluation import evaluate
 from googol.experiments.experiment import Experiment
 from googol.experiments.imputation import impute
+from googol.experiments.questions import Answer, Belief, ask, edit
 from googol.experiments.run import Run, open_run, resume, train
 from googol.experiments.scoring import Scores, Scoring, noise, score
 from googol.experiments.scoring_figure import scoring_figure
 
 __all__ = [
+    "Answer",
+    "Belief",
     "Experiment",
     "Run",
     "Scores",
     "Scoring",
+    "ask",
     "config",
+    "edit",
     "evaluate",
     "impute",
     "noise",

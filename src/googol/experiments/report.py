@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from googol.data import Dataset, parse_given
 from googol.experiments.experiment import Experiment
 from googol.experiments.run import Run
 from googol.metrics import evaluating
-from googol.training import STANDARD_FIGURES, image_grid, to_png, write_file
+from googol.training import STANDARD_FIGURES, grid_png, to_png, write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,10 +37,7 @@ class Picture:
     @classmethod
     def of_images(cls, images: Tensor, alt: str, caption: str = "", *, columns: int = SHOWN) -> Picture:
         """Images side by side."""
-        content = io.BytesIO()
-        scale = max(1, round(48 / max(images.shape[-2:])))
-        image_grid(images, columns=columns, padding=scale, scale=scale).save(content, "png", optimize=True)
-        return cls(_inside(content.getvalue()), alt, caption)
+        return cls(_inside(grid_png(images, columns=columns, tile=48)), alt, caption)
 
     @classmethod
     def of_figure(cls, figure: Figure, alt: str, caption: str = "") -> Picture:

@@ -10,7 +10,7 @@ from googol.training.checkpoints import (
     write_file,
 )
 from googol.training.control import TrainingInterrupted
-from googol.training.figures import STANDARD_FIGURES, FigureMaker, draw_figures, image_grid, to_png
+from googol.training.figures import STANDARD_FIGURES, FigureMaker, draw_figures, grid_png, image_grid, to_png
 from googol.training.history import NonFiniteLossError
 from googol.training.loop import fit
 from googol.training.progress import TrainingResult
@@ -26,6 +26,7 @@ __all__ = [
     "disk_space_errors",
     "draw_figures",
     "fit",
+    "grid_png",
     "image_grid",
     "load_checkpoint",
     "load_config",

@@ -64,6 +64,14 @@ def image_grid(images: Tensor, *, columns: int = 8, padding: int = 1, scale: int
     return Image.fromarray(canvas.squeeze(-1).numpy())
 
 
+def grid_png(images: Tensor, *, columns: int, tile: int = 64) -> bytes:
+    """A grid of images as the content of a PNG file, small images enlarged to about ``tile`` pixels."""
+    content = io.BytesIO()
+    scale = max(1, round(tile / max(images.shape[-2:])))
+    image_grid(images, columns=columns, padding=scale, scale=scale).save(content, "png", optimize=True)
+    return content.getvalue()
+
+
 def to_png(figure: Figure) -> bytes:
     """A figure as the content of a PNG file."""
     content = io.BytesIO()

@@ -1,0 +1,68 @@
+"""`googol edit`: change conditions of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from tyro.conf import Positional, UseAppendAction, arg
+
+from googol.cli import arguments as shared
+from googol.data import load_image, parse_given
+from googol.experiments import edit, open_run
+from googol.metrics import evaluating
+from googol.training import grid_png, write_file
+
+DESCRIPTION = """\
+Change conditions of an image and keep the others: the image is encoded, its code moved to the same place of the
+distribution of codes under the new conditions, and decoded.
+
+Examples:
+  googol edit RUN face.png --set Eyeglasses=1 --out edited.png
+  googol edit RUN digit.png --given digit=3 --set digit=8 --out edited.png
+
+An image of another size is cropped to the proportions of those that the model knows, from its middle, and scaled."""
+
+ENLARGED = 128  # pixels that a small picture is enlarged to, about
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What to change."""
+
+    folder: shared.RunFolder
+    """folder of a finished run"""
+    image: Annotated[Positional[Path], arg(metavar="IMAGE")]
+    """image to change"""
+    out: Path
+    """picture to write (.png): the image, what the model makes of it, and the changed one"""
+    set: Annotated[UseAppendAction[list[str]], arg(metavar="NAME=VALUE")] = field(default_factory=list)
+    """a condition that the image shall have; repeat it for several"""
+    given: Annotated[UseAppendAction[list[str]], arg(metavar="NAME=VALUE")] = field(default_factory=list)
+    """a condition that the image is known to have; the others are filled in"""
+    seed: int = 0
+    """seed of the codes that the conditions are filled in from"""
+    overwrite: bool = False
+    """replace the file if it exists"""
+
+    def run(self) -> None:
+        """Edits, and writes the picture."""
+        if self.out.suffix != ".png":
+            raise ValueError(f"--out must end with .png, got {self.out}")
+        shared.refuse_existing(self.out, overwrite=self.overwrite)
+        run = open_run(self.folder)
+        change, known = (parse_given(texts, run.conditions) for texts in (self.set, self.given))
+        x = load_image(self.image, run.image_shape)
+        with evaluating(run.model, seed=self.seed):
+            edited, taken = edit(run, x, change, known=known)
+            images = [x, run.model.reconstruct(x), edited]
+        write_file(self.out, grid_png(torch.cat(images), columns=3, tile=ENLARGED))
+        shared.note("taken to be " + ", ".join(f"{name}={value}" for name, value in taken.items()))
+        shared.note(f"the image, what the model makes of it, and the changed one in {self.out}")
+
+
+def parse(arguments: list[str]) -> Any:
+    """The command that the arguments describe."""
+    return shared.parse(Edit, arguments, prog="googol edit", description=DESCRIPTION)

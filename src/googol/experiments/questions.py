@@ -1,0 +1,172 @@
+"""Questions to a trained model about its conditions: how probable a choice is, and what goes with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from googol.data import Condition, Given
+from googol.distributions import TensorRingDistribution, mutual_information
+from googol.experiments.run import Run
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True)
+class Belief:
+    """The distribution of one condition.
+
+    Arguments:
+        condition: Which one.
+        probabilities: Of its values by name, if it is categorical.
+        mean: Its mean, if it is continuous.
+        deviation: Its standard deviation, if it is continuous.
+        quantiles: The values below which it lies with the probabilities `QUANTILES`, if it is continuous.
+    """
+
+    condition: Condition
+    probabilities: Mapping[str, float] | None = None
+    mean: float = math.nan
+    deviation: float = math.nan
+    quantiles: Mapping[float, float] | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """For JSON: probabilities by value, or the mean, the deviation and quantiles."""
+        if self.probabilities is not None:
+            return dict(self.probabilities)
+        quantiles = {f"{share:g}": value for share, value in (self.quantiles or {}).items()}
+        return {"mean": self.mean, "standard_deviation": self.deviation, "quantiles": quantiles}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of a choice of conditions.
+
+    Arguments:
+        log_prob: The log-probability of the choice; of exact values of continuous conditions the log-density.
+        beliefs: The distribution of each other condition given the choice, by name.
+        most_probable: The most probable values of all conditions given the choice, by name.
+        information: How much each condition tells about each other one, in nats, given the choice, by their names.
+    """
+
+    log_prob: float
+    beliefs: Mapping[str, Belief]
+    most_probable: Mapping[str, str]
+    information: Mapping[str, Mapping[str, float]]
+
+
+@torch.no_grad()
+def ask(run: Run, given: Given, names: tuple[str, ...] | None = None, *, information: bool = False) -> Answer:
+    """Asks a model about its conditions, exactly: the codes and all conditions that are not asked are summed out.
+
+    Arguments:
+        run: A run of a model that knows conditions.
+        given: What is known of them.
+        names: The conditions that are asked for; by default all that are not known exactly.
+        information: Tell also how much each condition tells about the others.
+
+    Raises:
+        ValueError: The model has no distribution of conditions, a name is unknown or its value is given, or what is
+            given cannot be.
+    """
+    labels = distribution_of_conditions(run)
+    log_prob = labels.log_prob(given.values.to(labels.log_normalizer), within=given.within)
+    if not bool(log_prob.isfinite()):
+        raise ValueError("what is given is impossible for this model")
+    conditioned = labels.condition(given.values.to(labels.log_normalizer), within=given.within)
+    numbers = open_conditions(run, given, names)
+    mode = conditioned.mode.tolist()
+    return Answer(
+        log_prob=log_prob.item(),
+        beliefs={run.conditions[j].name: _belief(conditioned, j, run.conditions[j]) for j in numbers},
+        most_probable={c.name: c.decode(number) for c, number in zip(run.conditions, mode, strict=True)},
+        information=_information(run, conditioned, open_conditions(run, given)) if information else {},
+    )
+
+
+def distribution_of_conditions(run: Run) -> TensorRingDistribution:
+    """p(y) of the model of a run, over its conditions in their order.
+
+    Raises:
+        ValueError: The model has none.
+    """
+    if not run.conditions or not hasattr(run.model, "label_distribution"):
+        raise ValueError(f"the model in {run.folder} has no distribution of conditions to ask; train a joint-vae")
+    return run.model.label_distribution()
+
+
+def open_conditions(run: Run, given: Given, names: tuple[str, ...] | None = None) -> list[int]:
+    """The numbers of the named conditions, or of all whose value is not given.
+
+    Raises:
+        ValueError: A name is unknown, or its value is given.
+    """
+    from googol.data import unknown
+
+    known = [condition.name for condition in run.conditions]
+    if names is None:
+        return [j for j in range(len(known)) if bool(given.values[j].isnan())]
+    for name in names:
+        if name not in known:
+            raise ValueError(unknown("condition", name, known))
+        if not bool(given.values[known.index(name)].isnan()):
+            raise ValueError(f"the value of {name} is given; ask for another condition")
+    return [known.index(name) for name in names]
+
+
+def _belief(joint: TensorRingDistribution, number: int, condition: Condition) -> Belief:
+    marginal = joint.marginal([number])
+    if condition.values is not None:
+        values = torch.arange(len(condition.values)).to(joint.log_normalizer)
+        probabilities = marginal.log_prob(values.unsqueeze(-1)).exp().tolist()
+        return Belief(condition, dict(zip(condition.values, probabilities, strict=True)))
+    shares = torch.tensor(QUANTILES).to(joint.log_normalizer)
+    quantiles = marginal.from_uniform(shares.unsqueeze(-1)).squeeze(-1).tolist()
+    mean, deviation = marginal.mean.item(), marginal.stddev.item()
+    return Belief(condition, None, mean, deviation, dict(zip(QUANTILES, quantiles, strict=True)))
+
+
+def _information(run: Run, joint: TensorRingDistribution, numbers: list[int]) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {run.conditions[j].name: {} for j in numbers}
+    for place, i in enumerate(numbers):
+        for j in numbers[:place]:
+            nats = mutual_information(joint, i, j).item()
+            found[run.conditions[i].name][run.conditions[j].name] = nats
+            found[run.conditions[j].name][run.conditions[i].name] = nats
+    return found
+
+
+@torch.no_grad()
+def edit(run: Run, x: Tensor, change: Given, *, known: Given | None = None) -> tuple[Tensor, dict[str, str]]:
+    """Changes conditions of images, and keeps the others as they are.
+
+    Arguments:
+        run: A run of a joint model.
+        x: Images, ``(B, channels, height, width)``.
+        change: The exact values that some conditions shall have.
+        known: What is known of the conditions of the images; the rest is filled in.
+
+    Returns:
+        The images as the model draws them, of the same shape, and the conditions of the first, by name, that it was
+        taken to have before.
+
+    Raises:
+        ValueError: The model cannot edit, or the change is a range or a set.
+    """
+    from googol.experiments.imputation import most_probable
+
+    if not hasattr(run.model, "edit"):
+        raise ValueError(f"the model in {run.folder} cannot edit images; train a joint-vae")
+    if change.within or bool(change.values.isnan().all()):
+        raise ValueError("an edit needs exact values of the conditions to change, not ranges or sets")
+    y = torch.full((len(x), len(run.conditions)), math.nan) if known is None else known.values.expand(len(x), -1)
+    filled, _ = most_probable(run, run.model.impute(x, y.to(x)))
+    old = torch.where(y.isnan().to(x.device), filled, y.to(x))
+    new = torch.where(change.values.isnan().to(x.device), old, change.values.to(x))
+    taken = {c.name: c.decode(number) for c, number in zip(run.conditions, old[0].tolist(), strict=True)}
+    return run.model.edit(x, old, new), taken
