@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import Pair, random_pair, random_values
+from oracles import Pair, Truth, random_pair, random_values
 from torch import Tensor
 
 from googol.distributions import Categorical, Normal, TensorRing
@@ -266,3 +266,36 @@ def test_a_missing_value_gets_no_gradient(boundary):
     ring().log_prob(value).sum().backward()
     assert (value.grad[value.isnan()] == 0).all()
     assert (value.grad[[0, 1], [2, 0]] != 0).all()
+
+
+# -- bonds
+
+
+@pytest.mark.parametrize("link", range(4))
+def test_bonds_against_enumeration(boundary, link):
+    """The entries with one value of the bond alone, by setting to zero what leads to the others."""
+    kinds, rank = ["n3", "c2", "n2", "c3"], 3
+    pair = random_pair(kinds, rank, boundary, seed=11)
+    value = random_values(kinds, 6, missing=0.4, seed=12)
+    if boundary == "train" and link == 3:
+        with pytest.raises(ValueError, match="no bond follows variable 3"):
+            pair.ring().bond_probs(link, value)
+        return
+    shares = []
+    for bond in range(rank):
+        cores = [core.copy() for core in pair.truth.cores]
+        cores[link][:, :, np.arange(rank) != bond] = 0
+        part = Truth(cores, pair.truth.emissions, boundary)
+        shares.append([part.weighted(row).sum() / pair.truth.weighted(row).sum() for row in value.numpy()])
+    found = pair.ring().bond_probs(link, value)
+    close(found, np.array(shares).T)
+    close(pair.ring().condition(value).bond_probs(link), found)
+
+
+def test_bonds_of_a_long_chain_do_not_underflow(boundary):
+    torch.manual_seed(0)
+    joint = TensorRing([Normal(3)] * 300, rank=4, boundary=boundary)()
+    probs = joint.bond_probs(150, torch.randn(5, 300))
+    torch.testing.assert_close(probs.sum(-1), torch.ones(5))
+    with pytest.raises(ValueError, match="a position from -300 to 299"):
+        joint.bond_probs(300)

@@ -162,6 +162,21 @@ class Chain:
         return torch.cat(posterior, 1).to(self.cores.dtype)
 
     @full_precision
+    def bond_posterior(self, log_weights: Tensor, link: int) -> Tensor:
+        """p(bond value given row) of the bond after a link, ``(B, m)``; that after the last of a train is not one."""
+        first, second = list(range(link + 1)), list(range(link + 1, len(self)))
+        left = self.select(first).product(log_weights[first]).matrix
+        if self.boundary == "ring":
+            right = self.select(second).product(log_weights[second]).matrix if second else torch.eye(self.rank).to(left)
+            joint = (left.mT * right).sum(-1)
+        else:
+            # Vectors from the right are vectors from the left of the chain in reverse.
+            back = self.select(second[::-1])
+            back = back.map(lambda tensor: tensor.mT if tensor.dim() == 4 else tensor)
+            joint = (left * back.product(log_weights[second[::-1]]).matrix).squeeze(1)
+        return joint / joint.sum(-1, keepdim=True)
+
+    @full_precision
     def weights(self, log_weights: Tensor) -> Tensor:
         """The weights of the matrices :attr:`cores`, scaled to a largest of one in every row: ``(n, B, N)``."""
         x = log_weights + self.log_scale.unsqueeze(1).to(log_weights.dtype)

@@ -110,6 +110,40 @@ class TensorRingDistribution(EvidenceDistribution):
         probs = self.chain.posterior(self.emissions.log_prob(rows))[self._visible]
         return probs.movedim(0, 1).reshape(*shape, *probs.shape[::2])
 
+    @torch.no_grad()
+    def bond_probs(self, variable: int, value: Tensor | None = None) -> Tensor:
+        r"""p(a given v) of the bond between a variable and the next along the chain: a clustering of values.
+
+        All that the variables before a bond know of those after it is which of its m values it has; given that, in a
+        train, the two sides are independent. So the bond values are the classes of a latent class model.
+
+        Args:
+            variable: The position of the variable before the bond, any but the last along a train.
+            value: Shape ``(…, n)``, NaN = not observed; by default nothing is observed beyond the evidence.
+
+        Returns:
+            Shape ``(…, m)``. It carries no gradient.
+
+        Raises:
+            ValueError: The position is out of range, or no bond follows it.
+
+        Example:
+            >>> import torch
+            >>> from googol.distributions import Normal, TensorRing
+            >>> joint = TensorRing([Normal(5)] * 4, rank=3, boundary="train")()
+            >>> cluster = joint.bond_probs(1, torch.randn(100, 4)).argmax(-1)
+            >>> cluster.shape
+            torch.Size([100])
+        """
+        n = len(self._visible)
+        if not -n <= operator.index(variable) < n:
+            raise ValueError(f"variable must be a position from {-n} to {n - 1}, got {variable}")
+        link = self._visible[variable]
+        if self.chain.boundary == "train" and link == len(self.chain) - 1:
+            raise ValueError(f"no bond follows variable {variable}, the last of a train")
+        rows, _, shape = self._rows(None if value is None else self._check(value, "value"))
+        return self.chain.bond_posterior(self.emissions.log_prob(rows), link).view(*shape, self.chain.rank)
+
     # -- new distributions
 
     def condition(
