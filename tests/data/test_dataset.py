@@ -181,3 +181,22 @@ def test_refusals_of_methods() -> None:
         data.select(["Hair"])
     with pytest.raises(ValueError, match="must be distinct"):
         data.select(["hair", "hair"])
+
+
+def test_kept_labels_are_balanced_nested_and_true() -> None:
+    hair = torch.tensor([0.0] * 50 + [1.0] * 30 + [2.0] * 3 + [torch.nan] * 17)
+    data = dataset(torch.stack([hair, torch.arange(100.0)], 1), HAIR, AGE)
+    few, more = (data.keep(count, seed=1).conditions for count in (12, 40))
+    assert [(few[:, 0] == value).sum().item() for value in range(3)] == [5, 4, 3]
+    assert [(more[:, 0] == value).sum().item() for value in range(3)] == [19, 18, 3]
+    assert (~few.isnan()).sum(0).tolist() == [12, 12]
+    assert not (~few.isnan() & more.isnan()).any()
+    assert torch.equal(few[~few.isnan()], data.conditions[~few.isnan()])
+    assert not torch.equal(few.isnan(), data.keep(12, seed=2).conditions.isnan())
+
+
+@pytest.mark.parametrize("count", [0, 84])
+def test_too_many_labels_to_keep(count: int) -> None:
+    data = dataset(torch.tensor([[0.0]] * 83 + [[torch.nan]] * 17), HAIR)
+    with pytest.raises(ValueError, match=f"hair has 83 known entries to keep some of, got {count}"):
+        data.keep(count, seed=0)

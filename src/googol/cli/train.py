@@ -48,6 +48,8 @@ class Train(Generic[Choice]):
     """names of the conditions to use, separated by commas; by default those that the data set gives"""
     missing: float = 0.0
     """share of the training labels to hide, chosen at random"""
+    labels: Annotated[int | None, arg(metavar="N")] = None
+    """number of training labels of each condition that are known, as many of each value; the others are hidden"""
     missing_seed: int = 0
     """seed of which of them"""
     match_parameters: Annotated[int | None, arg(metavar="N")] = None
@@ -63,6 +65,7 @@ class Train(Generic[Choice]):
             training=self.training,
             conditions=None if self.conditions is None else tuple(self.conditions.split(",")),
             missing=self.missing,
+            labels=self.labels,
             missing_seed=self.missing_seed,
             match_parameters=self.match_parameters,
             data_dir=None if self.data_dir is None else str(Path(self.data_dir).expanduser().absolute()),

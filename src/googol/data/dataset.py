@@ -249,3 +249,39 @@ class Dataset:
             order = permutation(len(known), seed, column).to(known.device)
             conditions[known[order[: round(fraction * len(known))]], column] = torch.nan
         return replace(self, conditions=conditions)
+
+    def keep(self, count: int, *, seed: int) -> "Dataset":
+        """A copy in which so many entries of each condition are known, and the others missing.
+
+        Of a categorical condition each value keeps as many, as far as it has them; which ones is chosen at random,
+        independently for each column. With the same seed a larger count keeps the same entries and more.
+
+        Args:
+            count: At least 1, at most as many as are known.
+            seed: At least 0.
+
+        Raises:
+            ValueError: ``count`` is out of its range for a condition.
+
+        Example:
+            >>> images = torch.zeros(6, 1, 1, 1, dtype=torch.uint8)
+            >>> labels = torch.tensor([0.0, 0, 0, 0, 1, 1]).unsqueeze(1)
+            >>> data = Dataset("six", images, labels, (Condition("a", ("x", "y")),))
+            >>> data.keep(4, seed=0).conditions.flatten().nan_to_num(-1).sort().values
+            tensor([-1., -1.,  0.,  0.,  1.,  1.])
+        """
+        conditions = torch.full_like(self.conditions, torch.nan)
+        for column, condition in enumerate(self.schema):
+            known = (~self.conditions[:, column].isnan()).nonzero().flatten()
+            if not 1 <= count <= len(known):
+                raise ValueError(f"{condition.name} has {len(known)} known entries to keep some of, got {count}")
+            known = known[permutation(len(known), seed, column).to(known.device)]
+            if condition.is_categorical:
+                # The first entry of each value comes first, then the second of each, and so on.
+                values = self.conditions[known, column]
+                same = values.unsqueeze(1) == torch.arange(len(condition.values or ())).to(values)
+                rank = same.cumsum(0)[same]
+                known = known[rank.argsort(stable=True)]
+            kept = known[:count]
+            conditions[kept, column] = self.conditions[kept, column]
+        return replace(self, conditions=conditions)

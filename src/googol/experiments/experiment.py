@@ -47,6 +47,8 @@ class Experiment:
     """names of the conditions to use; None for those that the data set gives by default"""
     missing: float = 0.0
     """share of the training labels that are hidden"""
+    labels: int | None = None
+    """number of training labels of each condition that are known, as many of each value, instead of a share"""
     missing_seed: int = 0
     """seed of which of them"""
     match_parameters: int | None = None
@@ -57,6 +59,8 @@ class Experiment:
     def __post_init__(self) -> None:
         if not 0 <= self.missing <= 1:
             raise ValueError(f"missing must be a share in [0, 1], got {self.missing}")
+        if self.labels is not None and (self.labels < 1 or self.missing):
+            raise ValueError(f"labels must be at least 1, and missing 0 beside it, got {self.labels}, {self.missing}")
         if self.match_parameters is not None and self.match_parameters < 1:
             raise ValueError(f"match_parameters must be at least 1, got {self.match_parameters}")
         if self.missing_seed < 0:
@@ -73,7 +77,11 @@ class Experiment:
         data = load(self.data, split, data_dir=self.data_dir, conditions=self.conditions)
         if self.model.likelihood.dequantized:
             data = data.dequantized()
-        return data.hide(self.missing, seed=self.missing_seed) if split == "train" else data
+        if split != "train":
+            return data
+        if self.labels is not None:
+            return data.keep(self.labels, seed=self.missing_seed)
+        return data.hide(self.missing, seed=self.missing_seed)
 
     def build(self, image_shape: ImageShape, schema: Sequence[Condition]) -> Any:
         """The model for such images and conditions, with the weights that the seed gives to start from."""
