@@ -52,14 +52,20 @@ class Edit:
         if self.out.suffix != ".png":
             raise ValueError(f"--out must end with .png, got {self.out}")
         shared.refuse_existing(self.out, overwrite=self.overwrite)
+        if not self.set:
+            raise ValueError("nothing to change: give at least one --set NAME=VALUE")
         run = open_run(self.folder)
         change, known = (parse_given(texts, run.conditions) for texts in (self.set, self.given))
         x = load_image(self.image, run.image_shape)
         with evaluating(run.model, seed=self.seed):
-            edited, taken = edit(run, x, change, known=known)
-            images = [x, run.model.reconstruct(x), edited]
+            edited = edit(run, x, change, known=known)
+            images = [x, run.model.reconstruct(x), edited.images]
         write_file(self.out, grid_png(torch.cat(images), columns=3, tile=ENLARGED))
-        shared.note("taken to be " + ", ".join(f"{name}={value}" for name, value in taken.items()))
+        (before,), (after,) = edited.before, edited.after
+        for what, conditions in (("taken to be", before), ("changed to", after)):
+            shared.note(f"{what} " + ", ".join(f"{name}={value}" for name, value in conditions.items()))
+        for name in before.keys() - after.keys():
+            shared.note(f"{name}={before[name]} could not be kept, since it does not go with what was set")
         shared.note(f"the image, what the model makes of it, and the changed one in {self.out}")
 
 

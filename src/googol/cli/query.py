@@ -56,6 +56,8 @@ class Query:
             _tell(belief)
         print("\nmost probable: " + ", ".join(f"{name}={value}" for name, value in answer.most_probable.items()))
         for name, others in answer.information.items():
+            if not others:
+                continue
             told = sorted(others.items(), key=lambda pair: -pair[1])
             print(f"{name} tells about " + ", ".join(f"{other} {nats:.3f}" for other, nats in told) + " (nats)")
         return {

@@ -22,8 +22,8 @@ def opened(source: Path | BinaryIO, what: str) -> "Iterator[Image]":
     """An open image file. Only its head has been read; the block decodes the rest.
 
     Raises:
-        DataError: It is no image, truncated, damaged, or so large (Pillow's limit, 89 megapixels) that it may
-            be made to exhaust the memory.
+        DataError: It does not exist, is no image, truncated, damaged, or so large (Pillow's limit, 89 megapixels)
+            that it may be made to exhaust the memory.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -34,6 +34,10 @@ def opened(source: Path | BinaryIO, what: str) -> "Iterator[Image]":
                 yield image
     except DataError:
         raise
+    except FileNotFoundError as error:
+        raise DataError(f"{what} does not exist") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{what} is a folder; expected an image") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{what} is not an image that can be read") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:

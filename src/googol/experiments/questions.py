@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from googol.data import Condition, Given
+from googol.data import Condition, Given, unknown
 from googol.distributions import TensorRingDistribution, mutual_information
 from googol.experiments.run import Run
 
@@ -106,8 +105,6 @@ def open_conditions(run: Run, given: Given, names: tuple[str, ...] | None = None
     Raises:
         ValueError: A name is unknown, or its value is given.
     """
-    from googol.data import unknown
-
     known = [condition.name for condition in run.conditions]
     if names is None:
         return [j for j in range(len(known)) if bool(given.values[j].isnan())]
@@ -139,34 +136,3 @@ def _information(run: Run, joint: TensorRingDistribution, numbers: list[int]) ->
             found[run.conditions[i].name][run.conditions[j].name] = nats
             found[run.conditions[j].name][run.conditions[i].name] = nats
     return found
-
-
-@torch.no_grad()
-def edit(run: Run, x: Tensor, change: Given, *, known: Given | None = None) -> tuple[Tensor, dict[str, str]]:
-    """Changes conditions of images, and keeps the others as they are.
-
-    Arguments:
-        run: A run of a joint model.
-        x: Images, ``(B, channels, height, width)``.
-        change: The exact values that some conditions shall have.
-        known: What is known of the conditions of the images; the rest is filled in.
-
-    Returns:
-        The images as the model draws them, of the same shape, and the conditions of the first, by name, that it was
-        taken to have before.
-
-    Raises:
-        ValueError: The model cannot edit, or the change is a range or a set.
-    """
-    from googol.experiments.imputation import most_probable
-
-    if not hasattr(run.model, "edit"):
-        raise ValueError(f"the model in {run.folder} cannot edit images; train a joint-vae")
-    if change.within or bool(change.values.isnan().all()):
-        raise ValueError("an edit needs exact values of the conditions to change, not ranges or sets")
-    y = torch.full((len(x), len(run.conditions)), math.nan) if known is None else known.values.expand(len(x), -1)
-    filled, _ = most_probable(run, run.model.impute(x, y.to(x)))
-    old = torch.where(y.isnan().to(x.device), filled, y.to(x))
-    new = torch.where(change.values.isnan().to(x.device), old, change.values.to(x))
-    taken = {c.name: c.decode(number) for c, number in zip(run.conditions, old[0].tolist(), strict=True)}
-    return run.model.edit(x, old, new), taken

@@ -1,0 +1,77 @@
+"""Editing: images with other conditions, the rest kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from googol.data import Given
+from googol.experiments.imputation import most_probable
+from googol.experiments.questions import distribution_of_conditions
+from googol.experiments.run import Run
+
+LEAST = 0.02  # a condition is not kept where what is changed makes it less probable than this
+
+
+@dataclass(frozen=True)
+class Edited:
+    """Images with other conditions.
+
+    Arguments:
+        images: As the model draws them, ``(B, channels, height, width)``.
+        before: The conditions that each was taken to have, by name.
+        after: Those that it was given, by name; without those that could not be kept and were left open.
+    """
+
+    images: Tensor
+    before: list[Mapping[str, str]]
+    after: list[Mapping[str, str]]
+
+
+@torch.no_grad()
+def edit(run: Run, x: Tensor, change: Given, *, known: Given | None = None) -> Edited:
+    """Changes conditions of images, and keeps the others as they are, unless the change makes them next to impossible.
+
+    Arguments:
+        run: A run of a joint model.
+        x: Images, ``(B, channels, height, width)``.
+        change: The exact values that some conditions shall have.
+        known: What is known of the conditions of the images; the rest is filled in.
+
+    Raises:
+        ValueError: The model cannot edit, or no exact value is to be changed.
+    """
+    labels = distribution_of_conditions(run)
+    if not hasattr(run.model, "edit"):
+        raise ValueError(f"the model in {run.folder} cannot edit images; train a joint-vae")
+    if change.within or bool(change.values.isnan().all()):
+        raise ValueError("an edit needs exact values of conditions to change, not ranges or sets")
+    if known is not None and known.within:
+        raise ValueError("what is known of an image to edit must be exact values, not ranges or sets")
+    y = torch.full((len(x), len(run.conditions)), math.nan) if known is None else known.values.expand(len(x), -1)
+    y = y.to(x)
+    filled, _ = most_probable(run, run.model.impute(x, y))
+    old = torch.where(y.isnan(), filled, y)
+    new = change.values.to(x).expand(len(x), -1).clone()
+    for column, condition in enumerate(run.conditions):
+        if not bool(change.values[column].isnan()):
+            continue
+        keep = torch.ones_like(new[:, column], dtype=torch.bool)
+        if condition.is_categorical:
+            probs = labels.condition(new).component_probs()[:, column]
+            keep = probs.gather(1, old[:, column, None].long()).squeeze(1) >= LEAST
+        new[keep, column] = old[keep, column]
+    return Edited(run.model.edit(x, old, new), _named(run, old), _named(run, new))
+
+
+def _named(run: Run, rows: Tensor) -> list[Mapping[str, str]]:
+    names = [condition.name for condition in run.conditions]
+    texts = [
+        [condition.decode(number) for condition, number in zip(run.conditions, row, strict=True)]
+        for row in rows.tolist()
+    ]
+    return [{name: text for name, text in zip(names, row, strict=True) if text} for row in texts]

@@ -1,0 +1,90 @@
+"""Questions to a run and edits of images, on a model whose conditions are known to go together."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from googol.data import Condition, parse_given
+from googol.experiments import Run, ask, config, edit
+
+NUMBERS = tuple("0123456789")
+SCHEMA = (Condition("digit", NUMBERS), Condition("parity", ("even", "odd")), Condition("ink", None))
+SHAPE = (1, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    """A joint model of digits, their parity, and the ink, which grows with the digit; started, and not trained."""
+    torch.manual_seed(0)
+    prior = config.TensorRing(rank=20, components=8, boundary="train")
+    choice = config.JointVAE(latents=4, prior=prior, network=config.MLP(hidden=(16,)))
+    model = choice.build(SHAPE, SCHEMA)
+    digits = torch.arange(4000) % 10
+    ink = digits + 0.5 * torch.randn(4000)
+    codes = torch.randn(4000, 4) + torch.stack([digits, -digits, digits % 2 * 3, 0 * digits], 1)
+    model.prior.fit_initial(torch.cat([codes, torch.stack([digits, digits % 2, ink], 1)], 1))
+    return Run(Path("RUN"), model.eval(), choice, SHAPE, SCHEMA, "digits")
+
+
+def test_the_beliefs_are_those_of_the_conditions_given(run):
+    answer = ask(run, parse_given(["digit=2,4,5"], SCHEMA))
+    assert math.exp(answer.log_prob) == pytest.approx(0.3, abs=0.05)
+    assert set(answer.beliefs) == {"digit", "parity", "ink"}
+    digit, parity, ink = (answer.beliefs[name] for name in ("digit", "parity", "ink"))
+    assert sum(digit.probabilities[value] for value in "245") == pytest.approx(1, abs=1e-5)
+    assert parity.probabilities["even"] == pytest.approx(2 / 3, abs=0.1)
+    assert 2.5 < ink.mean < 4.8
+    assert list(ink.quantiles.values()) == sorted(ink.quantiles.values())
+    assert answer.most_probable["digit"] in "245"
+
+
+def test_what_is_given_exactly_is_not_asked(run):
+    answer = ask(run, parse_given(["digit=7", "ink=6..8"], SCHEMA))
+    assert set(answer.beliefs) == {"parity", "ink"}
+    assert answer.beliefs["parity"].probabilities["odd"] > 0.9
+    quantiles = answer.beliefs["ink"].quantiles.values()
+    assert 6 <= min(quantiles) <= max(quantiles) <= 8
+    assert set(ask(run, parse_given(["digit=7"], SCHEMA), ("ink",)).beliefs) == {"ink"}
+
+
+def test_information_is_symmetric_and_large_where_one_follows_from_the_other(run):
+    told = ask(run, parse_given([], SCHEMA), information=True).information
+    assert told["digit"]["parity"] == told["parity"]["digit"]
+    assert told["digit"]["parity"] == pytest.approx(math.log(2), abs=0.15)
+    assert told["parity"]["ink"] < told["digit"]["ink"]
+
+
+def test_an_edit_keeps_what_goes_with_it_and_leaves_open_what_does_not(run):
+    x = torch.rand(3, *SHAPE)
+    known = parse_given(["digit=3", "parity=odd", "ink=3.1"], SCHEMA)
+    kept, turned = (edit(run, x, parse_given([f"digit={digit}"], SCHEMA), known=known) for digit in (5, 8))
+    assert kept.before == [{"digit": "3", "parity": "odd", "ink": "3.1"}] * 3
+    assert kept.after == [{"digit": "5", "parity": "odd", "ink": "3.1"}] * 3
+    assert turned.after == [{"digit": "8", "ink": "3.1"}] * 3
+    same = edit(run, x, parse_given(["digit=3"], SCHEMA), known=known)
+    torch.testing.assert_close(same.images, run.model.reconstruct(x), rtol=1e-3, atol=1e-3)
+    assert (kept.images - same.images).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        (lambda run: ask(run, parse_given(["digit=3"], SCHEMA), ("digit",)), "value of digit is given"),
+        (lambda run: ask(run, parse_given([], SCHEMA), ("digi",)), "did you mean 'digit'"),
+        (lambda run: edit(run, torch.rand(1, *SHAPE), parse_given([], SCHEMA)), "needs exact values"),
+        (lambda run: edit(run, torch.rand(1, *SHAPE), parse_given(["ink=3..4"], SCHEMA)), "not ranges or sets"),
+    ],
+)
+def test_what_is_refused(run, question, message):
+    with pytest.raises(ValueError, match=message):
+        question(run)
+
+
+def test_a_model_without_conditions_is_not_asked(run):
+    plain = Run(Path("RUN"), config.VAE(latents=2).build(SHAPE, ()), config.VAE(latents=2), SHAPE, (), "digits")
+    with pytest.raises(ValueError, match="has no distribution of conditions to ask"):
+        ask(plain, parse_given([], ()))
