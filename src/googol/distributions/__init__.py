@@ -2,6 +2,7 @@
 
 from googol.distributions.discretized_logistic import DiscretizedLogistic
 from googol.distributions.hypersphere import HypersphericalUniform, unit_sphere
+from googol.distributions.independent import IndependentVariables
 from googol.distributions.joint import TensorRingDistribution
 from googol.distributions.logit_normal import LogitNormal
 from googol.distributions.mixture import Mixture
@@ -14,6 +15,7 @@ __all__ = [
     "Categorical",
     "DiscretizedLogistic",
     "HypersphericalUniform",
+    "IndependentVariables",
     "LogitNormal",
     "Mixture",
     "Normal",
