@@ -12,6 +12,7 @@ from torch.nn.functional import softplus
 from googol.networks import MLP, ConditionCoding
 
 Expert = tuple[Tensor, Tensor]  # location and precision
+HIDDEN = 64
 
 
 class ProductOfExperts(nn.Module):
@@ -21,8 +22,8 @@ class ProductOfExperts(nn.Module):
               \prod_{j \text{ observed}} N(z \mid \mu_j(y_j), T_j(y_j)^{-1})
 
     is normal with the precision :math:`T = I + \sum_i T_i` and the mean :math:`T^{-1} \sum_i T_i \mu_i`, all
-    precisions being diagonal. What is missing has no factor. The expert of a category is a vector of parameters; that
-    of a number is a network of one hidden layer.
+    precisions being diagonal. What is missing has no factor. The expert of a condition is a network of one hidden
+    layer; a table of locations and precisions would be the same family, but moves no faster than Adam's step.
 
     References:
         Hinton, Training Products of Experts by Minimizing Contrastive Divergence, 2002; Wu & Goodman, Multimodal
@@ -51,10 +52,7 @@ class ProductOfExperts(nn.Module):
             raise TypeError("image must have an attribute latents, the number of latent variables")
         self.image, self.coding = image, coding
         self.latents: int = image.latents
-        self.conditions = nn.ModuleList(
-            nn.Linear(size, 2 * self.latents, bias=False) if size else MLP(1, 2 * self.latents, hidden=(32,))
-            for size in coding.sizes
-        )
+        self.conditions = nn.ModuleList(MLP(width, 2 * self.latents, hidden=(HIDDEN,)) for width in coding.widths)
 
     def image_expert(self, x: Tensor) -> Expert:
         """Location and precision of the expert of the image, each ``(…, latents)``."""
