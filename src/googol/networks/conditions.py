@@ -1,4 +1,4 @@
-"""Conditions as networks see them: categories as one-hot vectors, numbers standardised."""
+"""Conditions as networks see them: categories as one-hot vectors, numbers standardised, all of the same size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Normal
 from torch.nn.functional import softplus
 
-from googol.distributions import IndependentVariables, Variable
+from googol.distributions import IndependentVariables
 
 # In units of the standard deviation of the data: a number that is not known better than this need not be.
 _MINIMUM_SCALE = 1e-2
@@ -19,9 +19,9 @@ _MINIMUM_SCALE = 1e-2
 class ConditionCoding(nn.Module):
     r"""The c conditions of an object, written for networks and read from them.
 
-    Written, a category is a one-hot vector and a number :math:`(y_j - m_j) / s_j`, with the mean and the standard
-    deviation of the training data; what is missing is zeros. Read, a category has logits, and a number a location and a
-    scale in these units.
+    Written, a category with N values is :math:`\sqrt{N}` times a one-hot vector, so that its entries are as large as
+    those of a code, and a number :math:`(y_j - m_j) / s_j`, with the mean and the standard deviation of the training
+    data; what is missing is zeros. Read, a category has logits, and a number a location and a scale in these units.
 
     Args:
         sizes: The number of values of each categorical condition, None for a number.
@@ -33,7 +33,7 @@ class ConditionCoding(nn.Module):
         >>> import torch
         >>> coding = ConditionCoding([3, None])
         >>> coding.write(torch.tensor([[2.0, -0.5], [float("nan"), 1.0]]))
-        tensor([[ 0.0000,  0.0000,  1.0000, -0.5000],
+        tensor([[ 0.0000,  0.0000,  1.7321, -0.5000],
                 [ 0.0000,  0.0000,  0.0000,  1.0000]])
         >>> coding.read(torch.zeros(coding.outputs)).sample().shape
         torch.Size([2])
@@ -49,11 +49,6 @@ class ConditionCoding(nn.Module):
         self.sizes = tuple(sizes)
         self.register_buffer("loc", torch.zeros(len(self)))
         self.register_buffer("scale", torch.ones(len(self)))
-
-    @classmethod
-    def of(cls, variables: Iterable[Variable]) -> ConditionCoding:
-        """The coding of such variables of a tensor ring."""
-        return cls([variable.components if variable.is_discrete else None for variable in variables])
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -98,8 +93,9 @@ class ConditionCoding(nn.Module):
                 part = (column - self.loc[j]) / self.scale[j]
                 wrong = column.isinf()
             else:
-                part = (column == torch.arange(size, device=y.device)).to(self.loc.dtype)
-                wrong = ~(column.isnan() | (part.sum(-1, keepdim=True) == 1))
+                is_value = column == torch.arange(size, device=y.device)
+                part = is_value.to(self.loc.dtype) * math.sqrt(size)
+                wrong = ~(column.isnan() | is_value.any(-1, keepdim=True))
             if bool(wrong.any()):
                 allowed = "finite" if size is None else f"one of 0 … {size - 1}"
                 raise ValueError(
