@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from googol.cli import main
+from googol.experiments import open_run
 
 TINY = ["--epochs", "2", "--warmup-epochs", "1", "--latents", "2", "--figure-every", "2", "prior:tensor-ring"]
 TINY += ["--prior.rank", "3", "--prior.components", "4", "network:mlp", "--network.hidden", "16"]
@@ -118,6 +120,44 @@ def test_a_run_without_conditions_is_scored(tmp_path: Path, capsys: pytest.Captu
     assert list(pd.read_csv(out)) == ["data", "index", "log_px", "typicality", "uncertain"]
     assert pd.read_csv(out)["index"].is_unique
     assert f"written to {figure}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("model", ["cvae", "experts-vae"])
+def test_every_model_of_conditions_answers_the_same_commands(model: str, tmp_path: Path, capsys) -> None:
+    run, labels, scores = (str(tmp_path / name) for name in ("RUN", "labels.csv", "scores.csv"))
+    arguments = ["--missing", "0.5", "--epochs", "2", "--latents", "2", "network:mlp", "--network.hidden", "16"]
+    assert main(["train", model, "--out", run, *arguments]) == 0
+    assert yaml.safe_load((tmp_path / "RUN" / "config.yaml").read_text())["model"]["kind"] == model
+    assert not open_run(run).model.generate(3, torch.tensor([4.0]))[1].ne(4).any()
+    assert main(["impute", run, "--split", "train", "--out", labels]) == 0
+    assert set(pd.read_csv(labels)["digit"]) == set(range(10))
+    assert main(["score", run, "--limit", "150", "--k", "2", "--out", scores]) == 0
+    assert pd.read_csv(scores)["digit_probability"].between(0, 1).all()
+    capsys.readouterr()
+    names = "elbo,iwae,active-units,parameters,imputation-accuracy"
+    assert main(["evaluate", run, "--metrics", names, "--k", "3", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["elbo"] < found["iwae"] < 0
+    assert 0 < found["imputation_accuracy"] < 1
+
+
+def test_numbers_are_filled_in_with_their_mean(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    shade = generator.uniform(size=(400, 1))
+    images = (200 * shade[:, :, None] + 55 * generator.uniform(size=(400, 8, 8))).astype(np.uint8)
+    data = tmp_path / "shades.npz"
+    split = np.repeat(["train", "valid", "test"], [320, 40, 40])
+    np.savez(data, images=images, conditions=100 + 10 * shade, condition_names=np.array(["shade"]), split=split)
+    for model, more in [("cvae", []), ("experts-vae", ["--label-weight", "100"])]:
+        run, labels = tmp_path / model, tmp_path / f"{model}.csv"
+        options = ["--epochs", "20", "--batch-size", "32", "--learning-rate", "0.005", "--latents", "2", *more]
+        options += ["network:mlp", "--network.hidden", "32"]
+        assert main(["train", model, "--data", str(data), "--out", str(run), *options]) == 0
+        assert main(["impute", str(run), "--split", "test", "--out", str(labels)]) == 0
+        table = pd.read_csv(labels)
+        assert table["shade_probability"].isna().all()
+        assert np.corrcoef(table["shade"], table["shade_imputed"])[0, 1] > 0.7
+        assert abs(table["shade"].mean() - table["shade_imputed"].mean()) < 1.5  # in its own units
 
 
 def test_data_lists_the_data_sets(capsys: pytest.CaptureFixture[str]) -> None:

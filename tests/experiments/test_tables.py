@@ -1,13 +1,15 @@
 """Tables: their definitions, the runs of their rows, and the page."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from googol.cli import main
-from googol.experiments.reproduction import Cell, Reproduction, read_results, run_all
+from googol.experiments import config
+from googol.experiments.reproduction import Cell, Reproduction, read_results, run_all, settings_of
 from googol.experiments.table import merge, read_row, read_table, tables
 from googol.experiments.table_page import summary, write_page
 
@@ -26,6 +28,11 @@ TABLE = {
     "data": {
         "digits": {},
         "mnist": {"metrics": {"iwae": "log p(x)"}, "settings": {"model": {"latents": 3}}, "evaluation": {"k": 7}},
+        "few": {
+            "title": "Digits with few labels",
+            "metrics": {"imputation_accuracy": "filled in", "fid": "distance"},
+            "settings": {"data": "digits", "missing": 0.9, "missing_seed": 3},
+        },
     },
 }
 ROWS = {
@@ -39,6 +46,7 @@ ROWS = {
         },
     },
 }
+PUBLISHED_FEW = {"imputation_accuracy": 0.8634, "fid": 39.1}
 
 
 @pytest.fixture
@@ -63,7 +71,7 @@ def test_every_row_of_every_table_is_an_experiment(name):
     for row in table.rows:
         for data in table.data:
             experiment = table.experiment(row, data, seed=5)
-            assert (experiment.data, experiment.training.seed) == (data, 5)
+            assert (experiment.data, experiment.training.seed) == (table.settings[data].get("data", data), 5)
         for data, numbers in row.published.items():
             assert numbers.keys() <= table.metrics[data].keys(), (row.name, data)
 
@@ -75,7 +83,49 @@ def test_a_row_changes_what_it_says_and_no_more(folder):
     assert table.experiment(ring, "digits", seed=0).training.epochs == 2
     assert table.experiment(ring, "mnist", seed=0).training.epochs == 1
     assert table.experiment(ring, "mnist", seed=0).model.latents == 3
-    assert table.metrics == {"digits": {"elbo": "ELBO"}, "mnist": {"iwae": "log p(x)"}}
+    assert table.metrics["mnist"] == {"iwae": "log p(x)"}
+
+
+def test_a_data_set_may_come_several_times(folder, where):
+    table = read_table(str(folder))
+    assert table.titles == {"digits": "digits", "mnist": "mnist", "few": "Digits with few labels"}
+    kinds = {"cvae": "settings: {model: {kind: cvae}}", "joint": "settings: {model: {kind: joint-vae}}"}
+    for name, settings in kinds.items():
+        (folder / f"{name}.yaml").write_text(f"title: {name}\n{settings}\npublished: {{few: {{fid: 2.0}}}}\n")
+    table = replace(read_table(str(folder)), settings={"few": table.settings["few"] | {"model": {"latents": 2}}})
+    experiment = table.experiment(table.row("cvae"), "few", seed=0)
+    assert (experiment.data, experiment.missing, experiment.missing_seed) == ("digits", 0.9, 3)
+    assert (type(experiment.model), experiment.model.latents) == (config.CVAE, 2)  # what is said without a kind is kept
+    assert experiment.load("train").conditions.isnan().double().mean() == pytest.approx(0.9, abs=0.01)
+
+
+def test_the_page_says_shares_in_per_cent_and_who_judges(folder, where):
+    (folder / "normal.yaml").write_text(yaml.safe_dump(ROWS["normal"] | {"published": {"few": PUBLISHED_FEW}}))
+    (folder / "ring.yaml").write_text(yaml.safe_dump(ROWS["ring"] | {"published": {"few": {"fid": 25.0}}}))
+    table = read_table(str(folder))
+    for number, row in enumerate(table.rows):
+        cell = Cell(table, row, "few", 0)
+        found = {
+            "table": "small",
+            "row": row.name,
+            "data": "few",
+            "seed": 0,
+            "metrics": {"imputation_accuracy": 0.9 + 0.05 * number, "fid": 4.0 - number, "classifier_accuracy": 0.9958},
+            "evaluation": {},
+            "exact_data": True,
+            "remark": "",
+            "training": {"seconds": 60, "epochs": 2, "stopped_by": "epochs"},
+            "device": "CPU",
+            "experiment": settings_of(cell.experiment()),
+            "curve": [[1, 5.0], [2, 4.0]],
+        }
+        where.result(cell).parent.mkdir(parents=True, exist_ok=True)
+        where.result(cell).write_text(json.dumps(found))
+    page = write_page(table, where.results).read_text()
+    assert "## Digits with few labels" in page
+    assert "The classifier that judges is right about 99.58 % of real images." in page
+    assert "| Normal | 39.10 | 4.00 |  |  | 86.34 % | 90.00 % |  |  |" in page
+    assert "| Ring | 25.00 | 3.00 | +14.10 | +1.00 |  | 95.00 % |  | +5.00 % |" in page
 
 
 def test_another_kind_replaces_the_options_of_the_former():

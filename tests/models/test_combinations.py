@@ -87,6 +87,60 @@ def test_a_joint_model_takes_any_posterior(posterior):
     torch.testing.assert_close(digits[1, 1], torch.tensor(1.0))  # it is known
 
 
+SCHEMA = (Condition("digit", ("0", "1", "2")), Condition("thickness", None))
+
+
+def partly_labelled() -> tuple[torch.Tensor, torch.Tensor]:
+    x, y = (torch.rand(30, *SHAPE) * 255 + 0.5) / 256, torch.stack([torch.arange(30.0) % 3, 5 + torch.randn(30)], 1)
+    y[::2, 0] = torch.nan
+    y[::3, 1] = torch.nan
+    return x, y
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        *(config.CVAE(latents=4, prior=prior, network=config.MLP(hidden=(9,))) for prior in PRIORS),
+        *(config.CVAE(latents=4, posterior=posterior, network=config.Conv(width=4)) for posterior in POSTERIORS[1:]),
+        *(config.CVAE(latents=4, likelihood=each, network=config.MLP(hidden=(9,))) for each in LIKELIHOODS[1:]),
+        *(config.ExpertsVAE(latents=4, likelihood=each, network=config.MLP(hidden=(9,))) for each in LIKELIHOODS),
+        config.ExpertsVAE(latents=4, network=config.Conv(width=4)),
+    ],
+    ids=name,
+)
+def test_models_that_are_told_conditions_take_any_parts(choice):
+    torch.manual_seed(0)
+    model = choice.build(SHAPE, SCHEMA)
+    x, y = partly_labelled()
+    model.on_epoch_start(0, lambda: iter([(x, y)]))
+    model.loss(x, y)["loss"].backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert not parameter.requires_grad or parameter.grad is not None, parameter_name
+        assert parameter.grad is None or parameter.grad.isfinite().all(), parameter_name
+    with torch.no_grad():
+        assert model.importance_bound(x, 3, y).isfinite().all()
+        assert model.reconstruct(x).shape == x.shape
+    images, conditions = model.generate(5, given=torch.tensor([1.0, torch.nan]))
+    assert images.shape == (5, *SHAPE)
+    assert (conditions[:, 0] == 1).all()
+    digits, thickness = model.impute(x, y)
+    assert thickness.shape == (30, 1)
+    torch.testing.assert_close(digits.sum(-1), torch.ones(30))
+    torch.testing.assert_close(digits[1, 1], torch.tensor(1.0))  # it is known
+    again = choice.build(SHAPE, SCHEMA)
+    again.load_state_dict(model.state_dict())
+    torch.manual_seed(1)
+    bound = model.importance_bound(x, 2, y)
+    torch.manual_seed(1)
+    assert torch.equal(bound, again.importance_bound(x, 2, y))
+
+
+@pytest.mark.parametrize("choice", [config.JointVAE(), config.CVAE(), config.ExpertsVAE()], ids=name)
+def test_a_model_of_conditions_needs_some(choice):
+    with pytest.raises(ValueError, match="needs data with conditions, and these have none"):
+        choice.build(SHAPE, ())
+
+
 @pytest.mark.parametrize(
     "prior", [config.NormalMixture(), config.VampPrior(start="data"), RING, config.Flow(base=RING)]
 )

@@ -29,7 +29,11 @@ def posterior(kind=DiagonalNormal):
     return kind(MLPEncoder(SHAPE, kind.encoder_outputs(3)), 3).double()
 
 
-@pytest.mark.parametrize("kind", [*(getattr(posteriors, name) for name in posteriors.__all__), LaplacePosterior])
+# The others wrap posteriors of images and conditions together.
+OF_IMAGES = [kind for kind in map(vars(posteriors).get, posteriors.__all__) if hasattr(kind, "encoder_outputs")]
+
+
+@pytest.mark.parametrize("kind", [*OF_IMAGES, LaplacePosterior])
 def test_density_is_the_mean_of_the_posteriors(kind):
     torch.manual_seed(0)
     q = posterior(kind)

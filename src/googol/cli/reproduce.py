@@ -12,7 +12,7 @@ from googol.cli import arguments as shared
 from googol.data import unknown
 from googol.experiments.reproduction import Cell, Reproduction, run_all
 from googol.experiments.table import Row, Table, read_table, tables
-from googol.experiments.table_page import summary, write_page
+from googol.experiments.table_page import number, summary, write_page
 
 DESCRIPTION = """\
 Train and measure the rows of a published table, and put the numbers beside the published ones.
@@ -98,13 +98,13 @@ def _tell(table: Table, rows: list[Row], found: dict[str, Any]) -> None:
     width = max(len(title) for title in titles.values()) + 2
     print(f"{'row':<{width}}{'data':<15}{'metric':<20}{'published':>10}{'ours':>18}{'seeds':>7}{'minutes':>9}")
     for entry in found["rows"]:
-        ours = "" if entry["ours"] is None else f"{entry['ours']:.2f}"
-        ours += "" if entry["sd"] is None else f" ± {entry['sd']:.2f}"
-        published = "" if entry["published"] is None else f"{entry['published']:.2f}"
+        metric = entry["metric"]
+        ours = "" if entry["ours"] is None else number(metric, entry["ours"], entry["sd"])
+        published = "" if entry["published"] is None else number(metric, entry["published"])
         minutes = "" if entry["minutes"] is None else f"{entry['minutes']:.1f}"
         rebuilt = "" if entry["exact_data"] in (True, None) else "  (not the published data)"
         print(
-            f"{titles[entry['row']]:<{width}}{entry['data']:<15}{entry['metric']:<20}{published:>10}{ours:>18}"
+            f"{titles[entry['row']]:<{width}}{entry['data']:<15}{metric:<20}{published:>10}{ours:>18}"
             f"{entry['seeds']:>7}{minutes:>9}{rebuilt}"
         )
 

@@ -62,14 +62,22 @@ class Sample:
         given, rows = self._given(run)
         with evaluating(run.model, seed=self.seed):
             if run.conditions:
-                known = {"within": given.within, "temperature": self.temperature}
-                images, conditions = run.model.generate(len(rows), rows, **known)
+                options = self._options(run, given)
+                images, conditions = run.model.generate(len(rows), rows, **options)
             else:
                 images, conditions = run.model.sample(self.n), rows
         columns = self.n if self.each else math.ceil(math.sqrt(self.n))
         content = _arrays(run, images, conditions) if self.out.suffix == ".npz" else grid_png(images, columns=columns)
         write_file(self.out, content)
         shared.note(f"{len(images)} images in {self.out}")
+
+    def _options(self, run: Run, given: Given) -> dict[str, Any]:
+        """What only a joint model can do."""
+        asked = {"within": given.within or None, "temperature": None if self.temperature == 1 else self.temperature}
+        options = {name: value for name, value in asked.items() if value is not None}
+        if options and not hasattr(run.model, "label_distribution"):
+            raise ValueError(f"the model in {run.folder} takes no ranges, sets or temperature; train a joint-vae")
+        return options
 
     def _given(self, run: Run) -> tuple[Given, Tensor]:
         """What is known of the conditions of all images, and a row of values for each."""

@@ -3,6 +3,7 @@
 from googol.distributions.discretized_logistic import DiscretizedLogistic
 from googol.distributions.events import Event, Interval, OneOf
 from googol.distributions.hypersphere import HypersphericalUniform, unit_sphere
+from googol.distributions.independent import IndependentVariables
 from googol.distributions.information import mutual_information
 from googol.distributions.joint import TensorRingDistribution
 from googol.distributions.logit_normal import LogitNormal
@@ -17,6 +18,7 @@ __all__ = [
     "DiscretizedLogistic",
     "Event",
     "HypersphericalUniform",
+    "IndependentVariables",
     "Interval",
     "LogitNormal",
     "Mixture",

@@ -12,6 +12,7 @@ from googol.data import Dataset
 from googol.experiments.run import Run
 from googol.metrics import Accuracy, agreement, evaluating
 from googol.metrics.evaluation import device_of, in_order
+from googol.models import JointVAE
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -61,17 +62,28 @@ def impute(run: Run, data: Dataset, *, batch_size: int = 500, seed: int = 0) -> 
     return table, agreement(torch.cat(alone), data.conditions, run.conditions)
 
 
-def most_probable(run: Run, probabilities: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """The most probable category, or the mean of a number, and the probability of the category."""
-    joint = run.model.prior()
+def most_probable(run: Run, answers: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The most probable category, or the mean of a number, and the probability of the category.
+
+    Arguments:
+        run: The run that was asked.
+        answers: What its model gives for each condition: probabilities (B, N), or the mean of a number, (B, 1).
+    """
     values, chances = [], []
-    for column, (condition, each) in enumerate(zip(run.conditions, probabilities, strict=True)):
+    for column, (condition, each) in enumerate(zip(run.conditions, answers, strict=True)):
         if condition.is_categorical:
             chance, value = each.max(-1)
             values.append(value.to(each.dtype))
             chances.append(chance)
         else:
-            means, _ = joint.marginal([run.model.latents + column]).emissions.moments()
-            values.append(each @ means[0].to(each.dtype))
+            values.append(_mean(run, column, each))
             chances.append(torch.full_like(values[-1], math.nan))
     return torch.stack(values, -1), torch.stack(chances, -1)
+
+
+def _mean(run: Run, column: int, answer: Tensor) -> Tensor:
+    if not isinstance(run.model, JointVAE):
+        return answer.squeeze(-1)
+    # The joint model gives the probabilities of the components of a number.
+    means, _ = run.model.prior().marginal([run.model.latents + column]).emissions.moments()
+    return answer @ means[0].to(answer.dtype)

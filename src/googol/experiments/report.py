@@ -168,7 +168,7 @@ def _curves(run: Run) -> Figure:
             points = [(int(row["epoch"]), float(row[term])) for row in rows if row["split"] == split and row[term]]
             epochs, values = zip(*points, strict=True)
             axis.plot(epochs, [-value for value in values] if title[0] == "−" else values, label=split, color=colour)
-        axis.axvline(run.choice.warmup_epochs, color="0.3", linestyle=":", linewidth=1)
+        axis.axvline(getattr(run.choice, "warmup_epochs", 0), color="0.3", linestyle=":", linewidth=1)
         axis.set(title=title, xlabel="epoch", ylabel="nats" if number == 0 else None)
         axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)

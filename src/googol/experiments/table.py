@@ -65,9 +65,11 @@ class Table:
         title: What the page calls it.
         source: The paper.
         remark: What a reader of the page should know.
-        metrics: The metrics in its columns, by what the page calls them, for each data set.
-        settings: Of the experiment, for each data set.
-        evaluation: Arguments of `evaluate`, for each data set.
+        titles: What the page calls each part, by its key: usually the name of a data set, with which settings may
+            say otherwise, so that one data set can come several times.
+        metrics: The metrics in its columns, by what the page calls them, for each part.
+        settings: Of the experiment, for each part.
+        evaluation: Arguments of `evaluate`, for each part.
         baseline: The name of the row that gains are measured from.
         rows: The rows, in the order of the page.
     """
@@ -76,6 +78,7 @@ class Table:
     title: str
     source: str
     remark: str
+    titles: Mapping[str, str]
     metrics: Mapping[str, Mapping[str, str]]
     settings: Mapping[str, Mapping[str, Any]]
     evaluation: Mapping[str, Mapping[str, Any]]
@@ -89,7 +92,7 @@ class Table:
 
     @property
     def data(self) -> tuple[str, ...]:
-        """The names of the data sets."""
+        """The keys of its parts, usually names of data sets."""
         return tuple(self.metrics)
 
     def row(self, name: str) -> Row:
@@ -115,7 +118,7 @@ class Table:
 
         Arguments:
             row: The row.
-            data: The data set.
+            data: The key of a part.
             seed: Of the training.
             settings: Further settings, in the form of a row's.
 
@@ -135,15 +138,19 @@ class Table:
 def merge(base: Any, change: Any) -> Any:
     """A nested mapping with the entries of another in it; a choice of another kind replaces the former whole.
 
+    Entries beside which no kind is said are shared by all kinds.
+
     Example:
         >>> merge({"prior": {"kind": "flow", "transforms": 3}, "seed": 0}, {"prior": {"kind": "tensor-ring"}})
         {'prior': {'kind': 'tensor-ring'}, 'seed': 0}
         >>> merge({"network": {"kind": "mlp", "hidden": [300]}}, {"network": {"hidden": [20]}})
         {'network': {'kind': 'mlp', 'hidden': [20]}}
+        >>> merge({"model": {"latents": 12}}, {"model": {"kind": "cvae"}})
+        {'model': {'latents': 12, 'kind': 'cvae'}}
     """
     if not isinstance(base, Mapping) or not isinstance(change, Mapping):
         return change
-    if "kind" in change and change["kind"] != base.get("kind"):
+    if "kind" in base and "kind" in change and change["kind"] != base["kind"]:
         return dict(change)
     return {**base, **{key: merge(base.get(key), value) for key, value in change.items()}}
 
@@ -176,7 +183,7 @@ def read_table(name: str) -> Table:
         own = own or {}
         # The columns are those of the data set, not some more.
         data[key] = {**merge(common, own), "metrics": own.get("metrics", common.get("metrics", {}))}
-        if wrong := set(data[key]) - {"metrics", "settings", "evaluation"}:
+        if wrong := set(data[key]) - {"title", "metrics", "settings", "evaluation"}:
             raise ValueError(f"{folder / DEFINITION}: unknown key {sorted(wrong)[0]!r} of {key}")
     paths = [path for path in sorted(folder.glob("*.yaml")) if path.name != DEFINITION]
     rows = sorted(map(read_row, paths), key=lambda row: (row.place, row.name))
@@ -185,6 +192,7 @@ def read_table(name: str) -> Table:
         title=content["title"],
         source=content["source"],
         remark=content.get("remark", ""),
+        titles={key: each.get("title", key) for key, each in data.items()},
         metrics={key: each["metrics"] for key, each in data.items()},
         settings={key: each.get("settings", {}) for key, each in data.items()},
         evaluation={key: each.get("evaluation", {}) for key, each in data.items()},

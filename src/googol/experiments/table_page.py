@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOTES = "notes.md"
+SMALLER_IS_BETTER = ("bits_per_dim", "fid")
 
 
 def summary(table: Table, results: Path, rows: Sequence[Row] | None = None) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def write_page(table: Table, results: Path) -> Path:
     for data in table.data:
         runs = [run for run in found if run["data"] == data]
         if runs:
-            parts += [f"## {data}", _about_data(runs), *_markdown(table, data, runs)]
+            parts += [f"## {table.titles[data]}", _about_data(runs), *_markdown(table, data, runs)]
             write_file(folder / f"{data}.png", to_png(_curves(table, data, runs)))
             parts.append(f"![Validation loss of each row over the epochs]({data}.png)")
     if stale:
@@ -84,7 +85,11 @@ def _about_data(runs: Sequence[Mapping[str, Any]]) -> str:
     exact = "The published data and split" if runs[0]["exact_data"] else "**Not the published data**"
     remark = f": {runs[0]['remark']}." if runs[0]["remark"] else "."
     evaluation = ", ".join(f"{key} = {value:,}" for key, value in runs[0]["evaluation"].items())
-    return f"{exact}{remark} Evaluation: {evaluation or 'as by default'}."
+    judged = [run["metrics"]["classifier_accuracy"] for run in runs if "classifier_accuracy" in run["metrics"]]
+    judge = (
+        f" The classifier that judges is right about {number('accuracy', judged[0])} of real images." if judged else ""
+    )
+    return f"{exact}{remark} Evaluation: {evaluation or 'as by default'}.{judge}"
 
 
 def _markdown(table: Table, data: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -113,21 +118,29 @@ def _all_rows(table: Table, runs: Sequence[Mapping[str, Any]]) -> Iterable[Row]:
 def _cells(table: Table, data: str, metric: str, row: Row, runs: Sequence[Mapping[str, Any]]) -> list[str]:
     baseline = table.row(row.baseline or table.baseline)
     mine, base = (_entry(of, data, metric, [run for run in runs if run["row"] == of.name]) for of in (row, baseline))
-    sign = -1 if metric.endswith("bits_per_dim") else 1
+    sign = -1 if metric.endswith(SMALLER_IS_BETTER) else 1
     gains = []
     for source in ("published", "ours"):
         known = mine[source] is not None and base[source] is not None and row.name != baseline.name
-        gains.append(f"{sign * (mine[source] - base[source]):+.2f}" if known else "")
+        gains.append(number(metric, sign * (mine[source] - base[source]), sign=True) if known else "")
     published = row.published.get(data, {}).get(metric)
     return [
-        "" if published is None else _number(published.value, published.sd),
-        "" if mine["ours"] is None else _number(mine["ours"], mine["sd"]),
+        "" if published is None else number(metric, published.value, published.sd),
+        "" if mine["ours"] is None else number(metric, mine["ours"], mine["sd"]),
         *gains,
     ]
 
 
-def _number(value: float, sd: float | None) -> str:
-    return f"{value:.2f}" if sd is None else f"{value:.2f} ± {sd:.2f}"
+def number(metric: str, value: float, sd: float | None = None, *, sign: bool = False) -> str:
+    """A value of a metric as people read it: shares in per cent.
+
+    Example:
+        >>> number("elbo", -90.126, 0.5), number("condition_accuracy", 0.8994), number("fid", 1.5, sign=True)
+        ('-90.13 ± 0.50', '89.94 %', '+1.50')
+    """
+    factor, unit = (100, " %") if metric.endswith("accuracy") else (1, "")
+    deviation = "" if sd is None else f" ± {factor * sd:.2f}"
+    return f"{factor * value:{'+' if sign else ''}.2f}{deviation}{unit}"
 
 
 def _circumstances(runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -153,7 +166,7 @@ def _curves(table: Table, data: str, runs: Sequence[Mapping[str, Any]]) -> Figur
             axis.plot(epochs, losses, color=f"C{number % 10}", linewidth=1, label=label, alpha=0.9)
     finals = sorted(run["curve"][-1][1] for run in runs)
     spread = max(finals[-1] - finals[0], abs(finals[0]) * 0.02)
-    axis.set(title=f"{table.title}: {data}", xlabel="epoch", ylabel="validation loss, nats")
+    axis.set(title=f"{table.title}: {table.titles[data]}", xlabel="epoch", ylabel="validation loss, nats")
     axis.set_ylim(min(min(loss for _, loss in run["curve"]) for run in runs) - 0.2 * spread, finals[-1] + 3 * spread)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize="small")

@@ -21,7 +21,7 @@ class Bounded(Evaluable, Protocol):
 
 
 class Answering(Evaluable, Protocol):
-    """A model of conditions that weighs its codes: a `JointVAE`."""
+    """A model of conditions that weighs its codes, such as a `JointVAE`."""
 
     def importance_impute(self, x: Tensor, k: int) -> tuple[Tensor, list[Tensor]]: ...
 
@@ -180,8 +180,8 @@ def importance_impute(
         seed: Of the samples.
 
     Returns:
-        (n,), in nats, and for each condition the probabilities of its N values, or of the components of a
-        continuous one, (n, N); on the CPU.
+        (n,), in nats, and for each condition the answers of the model, (n, N): the probabilities of its N values, or
+        what it says of a continuous one; on the CPU.
 
     Raises:
         ValueError: ``k`` or ``at_once`` is below 1, or there are no images.

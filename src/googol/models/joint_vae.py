@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from googol.distributions import Event, TensorRing, TensorRingDistribution
-from googol.models.vae import VAE, sample_and_log_prob
+from googol.models.vae import VAE, mean_code, sample_and_log_prob
 
 
 class JointVAE(VAE):
@@ -247,7 +247,7 @@ class JointVAE(VAE):
         """
         codes = range(self.latents)
         before, after = (self.conditional(y).marginal(codes) for y in (old, new))
-        u = before.to_uniform(self._mean_code(x))
+        u = before.to_uniform(mean_code(self.posterior(x)))
         return self.likelihood(after.from_uniform(u)).mean
 
     @torch.no_grad()

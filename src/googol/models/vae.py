@@ -119,12 +119,16 @@ class VAE(nn.Module):
     def _start_prior(self, batches: Batches) -> bool:
         """Starts a prior made of training images from some, and after a warm-up any other that can be from codes."""
         if hasattr(self.prior, "start_from"):
-            self.prior.start_from(x for x, _ in batches())
+            self.prior.start_from(self._encoder_input(x, y) for x, y in batches())
         elif self.warmup_epochs and hasattr(self.prior, "fit_initial"):
             self.prior.fit_initial(torch.cat([self._initial_sample(x, y) for x, y in batches()]))
         else:
             return False
         return True
+
+    def _encoder_input(self, x: Tensor, y: Tensor) -> Tensor:
+        """What the encoder sees."""
+        return x
 
     def _initial_sample(self, x: Tensor, y: Tensor) -> Tensor:
         """What the prior starts from: codes of training data."""
@@ -132,10 +136,13 @@ class VAE(nn.Module):
 
     def loss(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """The negative ELBO, averaged over the batch, and its two terms; labels ``y`` play no part."""
-        log_prior = self.log_prior if bool(self.started) else _log_standard_normal
-        _, log_likelihood, kl = (term.mean() for term in self._terms(x, (), log_prior))
+        _, log_likelihood, kl = (term.mean() for term in self._terms(x, (), self._log_prior_in_training))
         weighted = self.kl_weight * kl if self.training and self.kl_warmup_epochs else kl
         return {"loss": weighted - log_likelihood, "reconstruction": -log_likelihood, "kl": kl}
+
+    def _log_prior_in_training(self, z: Tensor) -> Tensor:
+        """log p(z), during the warm-up that of a standard normal prior."""
+        return self.log_prior(z) if bool(self.started) else _log_standard_normal(z)
 
     def _terms(
         self, x: Tensor, sample_shape: tuple[int, ...], log_prior: Callable[[Tensor], Tensor]
@@ -195,14 +202,7 @@ class VAE(nn.Module):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """The mean image decoded from the mean code of ``x``, or from a code drawn where the mean is not known."""
-        return self.likelihood(self._mean_code(x)).mean
-
-    def _mean_code(self, x: Tensor) -> Tensor:
-        q = self.posterior(x)
-        try:
-            return q.mean
-        except NotImplementedError:
-            return q.rsample()
+        return self.likelihood(mean_code(self.posterior(x))).mean
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
@@ -225,6 +225,14 @@ def sample_and_log_prob(q: Distribution, sample_shape: tuple[int, ...] = ()) -> 
         return q.rsample_and_log_prob(torch.Size(sample_shape))
     z = q.rsample(torch.Size(sample_shape))
     return z, q.log_prob(z)
+
+
+def mean_code(q: Distribution) -> Tensor:
+    """The mean of a distribution of codes, or a code drawn from it where the mean is not known."""
+    try:
+        return q.mean
+    except NotImplementedError:
+        return q.rsample()
 
 
 def _log_standard_normal(z: Tensor) -> Tensor:

@@ -1,6 +1,10 @@
-"""Encoders and decoders: plain modules from images to vectors and back, under any leading batch shape."""
+"""Encoders and decoders: plain modules from images to vectors and back, under any leading batch shape.
 
+And the form in which they get conditions and say them.
+"""
+
+from googol.networks.conditions import ConditionCoding
 from googol.networks.convolutional import ConvDecoder, ConvEncoder
 from googol.networks.mlp import MLP, MLPDecoder, MLPEncoder
 
-__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder"]
+__all__ = ["MLP", "ConditionCoding", "ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder"]

@@ -5,6 +5,7 @@ is such a class and its name in the union at the end of its file; the command li
 Importing this imports no other part of googol, so that help is fast.
 """
 
+from googol.experiments.config.baselines import CVAE, ExpertsVAE
 from googol.experiments.config.common import ImageShape
 from googol.experiments.config.likelihoods import Bernoulli, DiscretizedLogistic, Likelihood, LogitNormal, Normal
 from googol.experiments.config.models import VAE, JointVAE, Model
@@ -31,6 +32,7 @@ from googol.experiments.config.priors import (
 )
 
 __all__ = [
+    "CVAE",
     "IAF",
     "MLP",
     "VAE",
@@ -38,6 +40,7 @@ __all__ = [
     "Conv",
     "Diagonal",
     "DiscretizedLogistic",
+    "ExpertsVAE",
     "Flow",
     "Householder",
     "HypersphericalUniform",

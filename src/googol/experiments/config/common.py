@@ -1,6 +1,13 @@
 """What the choices share: checks of their options, and the types that they speak of."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from googol.data import Condition
 
 ImageShape = tuple[int, int, int]
 
@@ -10,3 +17,9 @@ def require(least: float, **values: float) -> None:
     for name, value in values.items():
         if not (math.isfinite(value) and value >= least):
             raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def require_conditions(kind: str, schema: Sequence[Condition]) -> None:
+    """Raises a ValueError if there is no condition."""
+    if not schema:
+        raise ValueError(f"a model {kind} needs data with conditions, and these have none; train a vae, or add them")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from googol.experiments.config.common import ImageShape, require
+from googol.experiments.config.baselines import CVAE, ExpertsVAE
+from googol.experiments.config.common import ImageShape, require, require_conditions
 from googol.experiments.config.likelihoods import Bernoulli, Likelihood
 from googol.experiments.config.networks import Conv, Network
 from googol.experiments.config.posteriors import Diagonal, Posterior
@@ -90,8 +91,7 @@ class JointVAE:
         """
         from googol.models import JointVAE as Model
 
-        if not schema:
-            raise ValueError("a joint-vae needs data with conditions, and these have none; train a vae, or add them")
+        require_conditions("joint-vae", schema)
         if self.warmup_epochs == 0 and any(condition.values is None for condition in schema):
             raise ValueError("continuous conditions need warmup_epochs of at least 1, after which the ring meets them")
         return Model(
@@ -105,4 +105,4 @@ class JointVAE:
         )
 
 
-Model = VAE | JointVAE
+Model = VAE | JointVAE | CVAE | ExpertsVAE

@@ -1,0 +1,173 @@
+"""What the variational autoencoders have in common that decode conditions apart from the prior of the codes."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from googol.models.vae import VAE, Batches
+from googol.networks import ConditionCoding
+
+
+class Draws(NamedTuple):
+    r"""k draws from the approximate posterior of each of B objects, and what they say.
+
+    Attributes:
+        log_likelihood: :math:`\log p(x \mid \cdot)`, ``(k, B)``.
+        divergence: The log-density that the draws come from, less that of the model without x, ``(k, B)``.
+        answers: For each condition p(y_j given the draw), ``(k, B, N_j)``, or the mean of a number, ``(k, B, 1)``.
+    """
+
+    log_likelihood: Tensor
+    divergence: Tensor
+    answers: list[Tensor]
+
+    @property
+    def log_weights(self) -> Tensor:
+        """Their logarithmic importance weights."""
+        return self.log_likelihood - self.divergence
+
+
+class ConditionalVAE(VAE):
+    """A variational autoencoder of objects x and c conditions y, any of which may be missing; NaN = not observed.
+
+    A subclass says how codes are drawn for an object (`_draw`) and for conditions alone (`generate`), and has a `loss`;
+    bounds and answers follow.
+    """
+
+    posterior: Any
+
+    def __init__(
+        self, prior: nn.Module, posterior: nn.Module, likelihood: nn.Module, *, warmup_epochs: int = 0
+    ) -> None:
+        super().__init__(prior, posterior, likelihood, warmup_epochs=warmup_epochs)
+        self.latents, self.conditions = self.posterior.latents, len(self.coding)
+
+    @property
+    def coding(self) -> ConditionCoding:
+        """How networks see the conditions."""
+        return self.posterior.coding
+
+    def on_epoch_start(self, epoch: int, batches: Batches) -> bool:
+        """Takes the scales of numbers from the training data before anything else; see :meth:`VAE.on_epoch_start`."""
+        if epoch == 0:
+            self._start_conditions(torch.cat([y for _, y in batches()]))
+        return super().on_epoch_start(epoch, batches)
+
+    def _start_conditions(self, y: Tensor) -> None:
+        """Starts what depends on the conditions ``(n, c)`` of the training data alone."""
+        self.coding.learn([y])
+
+    # -- bounds
+
+    @abstractmethod
+    def _draw(self, x: Tensor, k: int, y: Tensor) -> Draws:
+        """k draws of what is open given each x and its observed conditions ``(B, c)``."""
+
+    def _observed(self, x: Tensor, y: Tensor | None) -> Tensor:
+        return x.new_full((len(x), self.conditions), math.nan) if y is None else y.to(x.dtype)
+
+    def elbo(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The lower bound of log p(x, y_ob) with one draw a row, shape ``(B,)``, in nats.
+
+        Args:
+            x: Shape ``(B, channels, height, width)``.
+            y: Conditions ``(B, c)``; NaN = not observed, None = none is.
+        """
+        return self.importance_bound(x, 1, y)
+
+    def elbo_terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The two terms of the bound of log p(x) with one draw a row; see :meth:`VAE.elbo_terms`."""
+        draws = self._draw(x, 1, self._observed(x, None))
+        return draws.log_likelihood[0], draws.divergence[0]
+
+    def importance_bound(self, x: Tensor, k: int, y: Tensor | None = None) -> Tensor:
+        """The importance-weighted bound of log p(x, y_ob), which rises to it with k; shape ``(B,)``, in nats.
+
+        Args:
+            x: Shape ``(B, channels, height, width)``.
+            k: The number of draws for each x, at least 1.
+            y: Conditions ``(B, c)``; NaN = not observed, None = none is.
+        """
+        return self.importance_draws(x, k, y).log_weights.logsumexp(0) - math.log(k)
+
+    def importance_draws(self, x: Tensor, k: int, y: Tensor | None = None) -> Draws:
+        """The draws that the bound is made of, with their weights.
+
+        Raises:
+            ValueError: ``k`` is below 1.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        return self._draw(x, k, self._observed(x, y))
+
+    # -- questions
+
+    @abstractmethod
+    def generate(self, n: int, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """n images under any subset of the conditions, and their conditions: the given ones, the open ones drawn.
+
+        Args:
+            n: The number of images.
+            given: Conditions of shape ``(c,)``, or ``(n, c)`` with a pattern for each image; NaN = left open.
+
+        Returns:
+            Means of p(x given what was drawn), ``(n, channels, height, width)``, and conditions ``(n, c)``.
+        """
+
+    def _given(self, n: int, given: Tensor | None) -> Tensor:
+        return check_given(given, n, self.conditions).to(self.coding.loc)
+
+    def _answers(self, y: Tensor | None, said: list[Tensor]) -> list[Tensor]:
+        """Answers about the conditions, with the certain ones for those that are known already."""
+        if y is None:
+            return said
+        return [
+            torch.where(sure.isnan(), each, sure.to(each))
+            for sure, each in zip(self.coding.answers(y), said, strict=True)
+        ]
+
+    @torch.no_grad()
+    def sample(self, n: int, given: Tensor | None = None) -> Tensor:
+        """The n images that :meth:`generate` gives."""
+        return self.generate(n, given)[0]
+
+    @torch.no_grad()
+    def importance_impute(self, x: Tensor, k: int, y: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        r"""The bound of :meth:`importance_bound`, and from the same draws :math:`p(y_j \mid x, y_{ob})`.
+
+        The draws are averaged by their importance weights, which lead to the exact answer as k grows.
+
+        Returns:
+            The bound of log p(x, y_ob) in nats, ``(B,)``; and for each condition the probabilities of its values,
+            ``(B, N_j)``, or the mean of a number, ``(B, 1)``.
+        """
+        draws = self.importance_draws(x, k, y)
+        weights = draws.log_weights.softmax(0)
+        averages = [torch.einsum("kb,kbn->bn", weights, answer) for answer in draws.answers]
+        return draws.log_weights.logsumexp(0) - math.log(k), averages
+
+
+def check_given(given: Tensor | None, n: int, conditions: int) -> Tensor:
+    """Conditions that are given of n objects, one row for all or a row for each, as ``(n, c)``; NaN = left open.
+
+    Raises:
+        ValueError: The shape is another.
+
+    Example:
+        >>> import torch
+        >>> check_given(torch.tensor([1.0, float("nan")]), 3, 2).shape
+        torch.Size([3, 2])
+        >>> check_given(None, 2, 1)
+        tensor([[nan],
+                [nan]])
+    """
+    if given is None:
+        return torch.full((n, conditions), math.nan)
+    if given.shape not in {(conditions,), (n, conditions)}:
+        raise ValueError(f"given must have the shape ({conditions},) or ({n}, {conditions}), got {tuple(given.shape)}")
+    return given.expand(n, -1)
