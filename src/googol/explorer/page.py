@@ -31,19 +31,19 @@ def build_page(explorer: Explorer) -> gr.Blocks:
             with gr.Column(scale=3, min_width=300):
                 gr.HTML("<h2>1. Choose</h2>", js_on_load=None)
                 picks = [part for number in range(len(explorer.conditions)) for part in _picker(explorer, number)]
-                temperature = gr.Slider(
-                    0.2, 1.4, 1.0, step=0.1, label="Variety", info="Less: more typical. More: more daring.", buttons=[]
-                )
-                clear = gr.Button("Choose nothing", size="sm")
+                clear = gr.Button("Choose nothing", size="md")
+                with gr.Group():
+                    temperature = gr.Slider(
+                        0.2, 1.4, 1.0, step=0.1, label="Variety", info="Less: typical. More: daring.", buttons=[]
+                    )
+                    seed = gr.Number(
+                        0, label="Seed", info="The same number, the same pictures.", precision=0, minimum=0
+                    )
             with gr.Column(scale=4, min_width=300):
                 gr.HTML("<h2>2. See what the model draws</h2>", js_on_load=None)
                 said = gr.HTML(js_on_load=markup.LIVE_SCRIPT, elem_id="said")
                 pictures = gr.HTML(js_on_load=markup.GRID_SCRIPT, elem_id="pictures")
-                with gr.Row(equal_height=True):
-                    seed = gr.Number(
-                        0, label="Seed", info="The same number, the same pictures.", precision=0, minimum=0, min_width=140
-                    )
-                    new = gr.Button("New pictures", variant="primary", min_width=140)
+                new = gr.Button("New pictures", variant="primary", size="md")
             with gr.Column(scale=3, min_width=300):
                 gr.HTML("<h2>3. See what goes with it</h2>", js_on_load=None)
                 chances = gr.HTML(js_on_load=None, elem_id="chances")
@@ -125,8 +125,11 @@ def _one_picture(explorer: Explorer, view: gr.State, pictures: gr.HTML) -> None:
     """The part of the page about a single picture."""
     portrait: gr.State = gr.State(None)
     gr.HTML("<h2>4. Take one picture and change it</h2>", js_on_load=None, elem_id="one-picture")
-    said = gr.HTML(markup.sentence(PROMPT), js_on_load=markup.LIVE_SCRIPT, elem_id="said-of-one")
-    upload = gr.UploadButton("Use a picture of your own", type="binary", size="sm", elem_id="upload")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=7, min_width=300):
+            said = gr.HTML(markup.sentence(PROMPT), js_on_load=markup.LIVE_SCRIPT, elem_id="said-of-one")
+        with gr.Column(scale=3, min_width=300):
+            upload = gr.UploadButton("Use a picture of your own", type="binary", size="md", elem_id="upload")
     with gr.Row(visible=False, equal_height=False) as details:
         with gr.Column(scale=4, min_width=300):
             figures = gr.HTML(js_on_load=None, elem_id="figures")

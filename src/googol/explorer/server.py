@@ -52,7 +52,10 @@ def application(explorer: Explorer) -> FastAPI:
 
     from googol.explorer.page import STYLE, build_page
 
-    sans, mono = (["system-ui", "sans-serif"], ["ui-monospace", "monospace"])
+    theme = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    # The theme's own greys are too light to read.
+    greys = ("block_info_text_color", "body_text_color_subdued", "block_label_text_color", "block_title_text_color")
+    theme.set(**{name: "*neutral_600" for name in greys}, **{f"{name}_dark": "*neutral_300" for name in greys})
     return gr.mount_gradio_app(
         FastAPI(),
         build_page(explorer),
@@ -61,7 +64,7 @@ def application(explorer: Explorer) -> FastAPI:
         run_history=False,
         max_file_size=LARGEST,
         ssr_mode=False,
-        theme=gr.themes.Default(primary_hue="blue", font=sans, font_mono=mono),
+        theme=theme,
         css_paths=[STYLE],
     )
 
