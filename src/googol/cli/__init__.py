@@ -48,6 +48,10 @@ COMMANDS = {
         "change conditions of an image, and keep the others",
         "googol edit RUN face.png --set Eyeglasses=1 --out edited.png",
     ),
+    "explore": (
+        "choose conditions and look at pictures in the browser",
+        "googol explore RUN",
+    ),
     "score": (
         "tell how well images fit what the model was trained on",
         "googol score RUN --strangers noise --out scores.csv --figure scores.png",

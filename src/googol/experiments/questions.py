@@ -51,12 +51,14 @@ class Answer:
         beliefs: The distribution of each other condition given the choice, by name.
         most_probable: The most probable values of all conditions given the choice, by name.
         information: How much each condition tells about each other one, in nats, given the choice, by their names.
+        joint: The distribution of all conditions given the choice, for whatever else is to be asked.
     """
 
     log_prob: float
     beliefs: Mapping[str, Belief]
     most_probable: Mapping[str, str]
     information: Mapping[str, Mapping[str, float]]
+    joint: TensorRingDistribution
 
 
 @torch.no_grad()
@@ -85,6 +87,7 @@ def ask(run: Run, given: Given, names: tuple[str, ...] | None = None, *, informa
         beliefs={run.conditions[j].name: _belief(conditioned, j, run.conditions[j]) for j in numbers},
         most_probable={c.name: c.decode(number) for c, number in zip(run.conditions, mode, strict=True)},
         information=_information(run, conditioned, open_conditions(run, given)) if information else {},
+        joint=conditioned,
     )
 
 

@@ -1,0 +1,6 @@
+"""The web page of a run: choose conditions, see pictures, what goes with the choice, and change pictures."""
+
+from googol.explorer.server import serve
+from googol.explorer.view import Edited, Explorer, Portrait, View
+
+__all__ = ["Edited", "Explorer", "Portrait", "View", "serve"]

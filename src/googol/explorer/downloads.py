@@ -1,0 +1,42 @@
+"""The pictures of a view and their conditions as files."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+
+from torch import Tensor
+
+from googol.data import Condition
+from googol.explorer.view import View
+from googol.training import grid_png, image_grid
+
+COLUMNS = 4
+
+
+def grid_file(view: View) -> bytes:
+    """The pictures side by side, as the content of a PNG file."""
+    return grid_png(view.images, columns=COLUMNS)
+
+
+def table_file(view: View, conditions: tuple[Condition, ...]) -> bytes:
+    """The conditions of the pictures, as the content of a CSV file."""
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow(["picture", *(condition.name for condition in conditions)])
+    for number, row in enumerate(view.conditions.tolist(), 1):
+        writer.writerow([number, *(c.decode(value) for c, value in zip(conditions, row, strict=True))])
+    return content.getvalue().encode()
+
+
+def png_address(image: Tensor) -> str:
+    """An image, ``(channels, height, width)``, as an address that holds it."""
+    content = io.BytesIO()
+    image_grid(image.unsqueeze(0), padding=0).save(content, "png")
+    return data_address(content.getvalue(), "image/png")
+
+
+def data_address(content: bytes, kind: str) -> str:
+    """A file of a media type as an address that holds it."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,104 @@
+"""What the page shows as HTML: real text, which screen readers read and search finds."""
+
+from __future__ import annotations
+
+import html
+
+from torch import Tensor
+
+from googol.data import Condition
+from googol.explorer.bars import Bars
+from googol.explorer.downloads import data_address, grid_file, png_address, table_file
+from googol.explorer.view import Edited, Portrait, View
+from googol.explorer.words import percent
+
+SHOWN = 12  # bars of one condition; the rest is summed up
+
+# Events of the grid: which picture was clicked (or chosen by the keyboard: the pictures are buttons).
+GRID_SCRIPT = """
+element.setAttribute('aria-live', 'off');
+element.addEventListener('click', event => {
+  const button = event.target.closest('button[data-index]');
+  if (!button) return;
+  element.querySelectorAll('button[data-index]').forEach(each => each.setAttribute('aria-pressed', each === button));
+  trigger('click', {index: Number(button.dataset.index)});
+});
+"""
+
+# What changes by itself is read aloud.
+LIVE_SCRIPT = "element.setAttribute('aria-live', 'polite');"
+
+
+def escaped(text: str) -> str:
+    """Text for HTML that passes through a template: its braces and dollars are only text, too."""
+    safe = html.escape(text)
+    for sign in "{}$`":
+        safe = safe.replace(sign, f"&#{ord(sign)};")
+    return safe
+
+
+def sentence(text: str, *, doubtful: bool = False) -> str:
+    """A sentence, or a warning."""
+    return f'<p class="said{" doubtful" if doubtful else ""}">{escaped(text)}</p>'
+
+
+def grid(view: View, conditions: tuple[Condition, ...]) -> str:
+    """The pictures of a view as buttons, and links to their files."""
+    if not len(view.images):
+        return '<p class="hint">No pictures.</p>'
+    buttons = [
+        f'<button type="button" data-index="{number}" aria-pressed="false" title="{escaped(caption)}">'
+        f"{_picture(image, f'Picture {number + 1} of {len(view.images)}: {caption}')}</button>"
+        for number, (image, caption) in enumerate(zip(view.images, view.captions, strict=True))
+    ]
+    links = [
+        _link("Save the pictures", "pictures.png", grid_file(view), "image/png"),
+        _link("Save their properties", "pictures.csv", table_file(view, conditions), "text/csv"),
+    ]
+    return f'<div class="pictures">{"".join(buttons)}</div><p class="links">{" ".join(links)}</p>'
+
+
+def chances(bars: tuple[Bars, ...]) -> str:
+    """Distributions as lists of shares, each with a bar."""
+    return "".join(map(_bars, bars)) or '<p class="hint">Nothing is left open.</p>'
+
+
+def figures(portrait: Portrait, edited: Edited | None = None) -> str:
+    """A picture enlarged, and what became of it."""
+    shown = [_figure(portrait.image, "the picture", portrait.caption)]
+    if portrait.redrawn is not None:
+        shown.append(_figure(portrait.redrawn, "as the model redraws it", portrait.caption))
+    if edited is not None:
+        shown.append(_figure(edited.image, "changed", edited.caption))
+    return f'<div class="figures">{"".join(shown)}</div>'
+
+
+def _bars(bars: Bars) -> str:
+    shares = dict(bars.shares)
+    if len(shares) > SHOWN:
+        kept = sorted(shares, key=lambda name: -shares[name])[: SHOWN - 1]
+        rest = sum(share for name, share in shares.items() if name not in kept)
+        shares = {name: shares[name] for name in kept} | {f"{len(shares) - len(kept)} others": rest}
+    rows = [
+        f'<li><span class="value">{escaped(name)}</span><span class="track" aria-hidden="true">'
+        f'<span class="fill" style="width:{100 * share:.1f}%"></span></span>'
+        f'<span class="share">{percent(share)}</span></li>'
+        for name, share in shares.items()
+    ]
+    note = f' <small class="note">{escaped(bars.note)}</small>' if bars.note else ""
+    return f'<section class="bars"><h3>{escaped(bars.name)}{note}</h3><ul>{"".join(rows)}</ul></section>'
+
+
+def _figure(images: Tensor, name: str, caption: str) -> str:
+    text = escaped(f"{name}: {caption}")
+    return f"<figure>{_picture(images[0], f'{name}, enlarged: {caption}')}<figcaption>{text}</figcaption></figure>"
+
+
+def _picture(image: Tensor, text: str) -> str:
+    # Enlarged pixels of small pictures are sharp squares rather than a blur.
+    style = ' class="small"' if max(image.shape[-2:]) <= 32 else ""
+    return f'<img src="{png_address(image)}" alt="{escaped(text)}"{style}>'
+
+
+def _link(text: str, name: str, content: bytes, kind: str) -> str:
+    return f'<a href="{data_address(content, kind)}" download="{name}">{text}</a>'

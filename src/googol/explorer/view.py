@@ -1,0 +1,222 @@
+"""What the page shows, without the page: pictures with their captions, what the model believes, and sentences."""
+
+from __future__ import annotations
+
+import io
+import math
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from googol.data import Given, load_image
+from googol.experiments import Answer, Run, ask, edit
+from googol.experiments.imputation import most_probable
+from googol.experiments.questions import distribution_of_conditions
+from googol.explorer.bars import Bars, bars_of_answer, bars_of_image
+from googol.explorer.choices import Choice, ContradictionError, Pick, choose, describe, name_value
+from googol.explorer.scales import Scale, scale_of
+from googol.explorer.words import RARE, frequency, listed
+from googol.metrics import evaluating
+
+PICTURES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What belongs to one choice.
+
+    Arguments:
+        sentence: The choice, and how probable it is.
+        doubtful: Whether the sentence is a warning.
+        images: The pictures, ``(n, channels, height, width)``; none where the choice is impossible.
+        conditions: Theirs, ``(n, c)``.
+        captions: The same in words.
+        bars: The distribution of each condition that was not chosen exactly.
+    """
+
+    sentence: str
+    doubtful: bool
+    images: Tensor
+    conditions: Tensor
+    captions: tuple[str, ...] = ()
+    bars: tuple[Bars, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """One picture, and what the model sees in it.
+
+    Arguments:
+        image: ``(1, channels, height, width)``.
+        sentence: What it is.
+        conditions: The conditions it has or is taken to have, ``(c,)``.
+        caption: The same in words.
+        bars: The distribution of each condition given the picture alone.
+        redrawn: As the model draws it, if it is somebody's own.
+    """
+
+    image: Tensor
+    sentence: str
+    conditions: Tensor
+    caption: str
+    bars: tuple[Bars, ...]
+    redrawn: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Edited:
+    """A picture with one condition changed.
+
+    Arguments:
+        image: ``(1, channels, height, width)``.
+        sentence: What was changed, what was kept, and whether that can be believed.
+        doubtful: Whether the sentence is a warning.
+        caption: Its conditions in words.
+    """
+
+    image: Tensor
+    sentence: str
+    doubtful: bool
+    caption: str
+
+
+class Explorer:
+    """A run as the page asks it. One is shared by all visitors: it keeps nothing of what they do.
+
+    Arguments:
+        run: A finished run.
+
+    Raises:
+        ValueError: The model knows no conditions.
+    """
+
+    def __init__(self, run: Run) -> None:
+        labels = distribution_of_conditions(run)
+        self.run = run
+        self.conditions = run.conditions
+        self.scales: tuple[Scale | None, ...] = tuple(
+            None if condition.is_categorical else scale_of(labels.marginal([number]))
+            for number, condition in enumerate(run.conditions)
+        )
+        # Random numbers come from PyTorch's only generator: whoever draws has it for himself meanwhile.
+        self._lock = threading.Lock()
+
+    def look(self, picks: Sequence[Pick], *, seed: int = 0, temperature: float = 1.0) -> View:
+        """What belongs to a choice.
+
+        Arguments:
+            picks: What was picked for each condition.
+            seed: Of the pictures.
+            temperature: Of the model's ``generate``.
+        """
+        nothing = torch.zeros(0, *self.run.image_shape), torch.zeros(0, len(self.conditions))
+        try:
+            choice = choose(picks, self.conditions, self.scales)
+        except ContradictionError as error:
+            return View(str(error), True, *nothing)
+        try:
+            answer = ask(self.run, choice.given)
+        except ValueError:
+            sentence = f"You chose {choice.words}. That is impossible for this model: choose less."
+            return View(sentence, True, *nothing)
+        with self._lock, evaluating(self.run.model, seed=seed):
+            images, conditions = self.run.model.generate(
+                PICTURES, choice.given.values, within=choice.given.within, temperature=temperature
+            )
+        captions = tuple(describe(row, self.conditions, self.scales) for row in conditions.tolist())
+        bars = tuple(bars_of_answer(answer, self.run, self.scales))
+        probability = math.exp(min(answer.log_prob, 0.0))
+        return View(_judged(choice, answer), probability < RARE, images, conditions, captions, bars)
+
+    def portrait_of_sample(self, view: View, index: int) -> Portrait:
+        """One of the pictures of a view.
+
+        Raises:
+            IndexError: There is no such picture.
+        """
+        if index not in range(len(view.images)):
+            raise IndexError(f"expected the index of one of {len(view.images)} pictures, got {index!r}")
+        image = view.images[index : index + 1]
+        bars, _ = self._read(image)
+        sentence = f"Picture {index + 1}, drawn as {view.captions[index]}."
+        return Portrait(image, sentence, view.conditions[index], view.captions[index], bars)
+
+    def portrait_of_upload(self, content: bytes) -> Portrait:
+        """Somebody's own picture, its conditions filled in.
+
+        Raises:
+            DataError: It is no image, damaged, or too large.
+        """
+        image = load_image(io.BytesIO(content), self.run.image_shape)
+        bars, conditions = self._read(image)
+        with self._lock, evaluating(self.run.model, seed=0):
+            redrawn = self.run.model.reconstruct(image)
+        caption = describe(conditions.tolist(), self.conditions, self.scales)
+        sentence = f"Your picture. The model takes it for {caption}."
+        return Portrait(image, sentence, conditions, caption, bars, redrawn)
+
+    def change(self, portrait: Portrait, number: int, value: float) -> Edited:
+        """Changes one condition of a picture and keeps the others.
+
+        Arguments:
+            portrait: The picture.
+            number: Which condition.
+            value: The exact value that it shall have: a number, or the index of a category.
+        """
+        nothing = Given(torch.full((len(self.conditions),), math.nan), {})
+        with self._lock, evaluating(self.run.model, seed=0):
+            change = nothing.with_value(number, value)
+            image, _ = edit(self.run, portrait.image, change, known=Given(portrait.conditions, {}))
+        new = Given(portrait.conditions, {}).with_value(number, value).values
+        kept = [
+            name_value(each, condition, scale)
+            for j, (each, condition, scale) in enumerate(
+                zip(portrait.conditions.tolist(), self.conditions, self.scales, strict=True)
+            )
+            if j != number
+        ]
+        wanted = name_value(value, self.conditions[number], self.scales[number])
+        sentence = f"Changed to {wanted}" + (f"; kept: {listed(kept)}." if kept else ".")
+        doubtful = self._share(portrait.conditions, number, value) < RARE
+        if doubtful:
+            sentence += f" The model has hardly ever met {wanted}"
+            sentence += f" together with {listed(kept)}: do not trust this picture." if kept else ": do not trust this."
+        return Edited(image, sentence, doubtful, describe(new.tolist(), self.conditions, self.scales))
+
+    def _read(self, image: Tensor) -> tuple[tuple[Bars, ...], Tensor]:
+        """What the model reads in an image: distributions of its conditions, and the most probable or mean ones."""
+        with self._lock, evaluating(self.run.model, seed=0):
+            probabilities = self.run.model.impute(image)
+            conditions, _ = most_probable(self.run, probabilities)
+            return tuple(bars_of_image(probabilities, self.run, self.scales)), conditions[0]
+
+    def _share(self, conditions: Tensor, number: int, value: float) -> float:
+        """How probable a value of one condition is given the others; of a number, what is shown as that number."""
+        condition, scale = self.conditions[number], self.scales[number]
+        others = Given(conditions, {}).with_value(number, math.nan)
+        try:
+            answer = ask(self.run, others, (condition.name,))
+        except ValueError:  # the others contradict each other already
+            return 0.0
+        if condition.values is not None:
+            return (answer.beliefs[condition.name].probabilities or {})[condition.decode(value)]
+        assert scale is not None
+        ends = torch.tensor([[value - scale.step / 2], [value + scale.step / 2]])
+        below, above = answer.joint.marginal([number]).to_uniform(ends.to(answer.joint.log_normalizer)).flatten()
+        return float(above - below)
+
+
+def _judged(choice: Choice, answer: Answer) -> str:
+    """A possible choice, and how probable it is."""
+    probability = math.exp(min(answer.log_prob, 0.0))
+    if not choice.words:
+        return "You chose nothing, so the model draws whatever it likes."
+    if probability < RARE:
+        return (
+            f"You chose {choice.words}. The model has hardly ever met that: only {frequency(probability)} of the "
+            "pictures it imagines are so. What it draws now is a guess, and may not be what you chose."
+        )
+    return f"You chose {choice.words}: {frequency(probability)} of the pictures that the model imagines are so."
