@@ -23,11 +23,13 @@ class Edited:
 
     Arguments:
         images: As the model draws them, ``(B, channels, height, width)``.
+        conditions: Those that they were given, ``(B, c)``, NaN for those that could not be kept and were left open.
         before: The conditions that each was taken to have, by name.
-        after: Those that it was given, by name; without those that could not be kept and were left open.
+        after: Those that it was given, by name, without those left open.
     """
 
     images: Tensor
+    conditions: Tensor
     before: list[Mapping[str, str]]
     after: list[Mapping[str, str]]
 
@@ -65,7 +67,7 @@ def edit(run: Run, x: Tensor, change: Given, *, known: Given | None = None) -> E
             probs = labels.condition(new).component_probs()[:, column]
             keep = probs.gather(1, old[:, column, None].long()).squeeze(1) >= LEAST
         new[keep, column] = old[keep, column]
-    return Edited(run.model.edit(x, old, new), _named(run, old), _named(run, new))
+    return Edited(run.model.edit(x, old, new), new, _named(run, old), _named(run, new))
 
 
 def _named(run: Run, rows: Tensor) -> list[Mapping[str, str]]:

@@ -1,6 +1,6 @@
 """The web page of a run: choose conditions, see pictures, what goes with the choice, and change pictures."""
 
 from googol.explorer.server import serve
-from googol.explorer.view import Edited, Explorer, Portrait, View
+from googol.explorer.view import Changed, Explorer, Portrait, View
 
-__all__ = ["Edited", "Explorer", "Portrait", "View", "serve"]
+__all__ = ["Changed", "Explorer", "Portrait", "View", "serve"]

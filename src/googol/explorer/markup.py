@@ -9,7 +9,7 @@ from torch import Tensor
 from googol.data import Condition
 from googol.explorer.bars import Bars
 from googol.explorer.downloads import data_address, grid_file, png_address, table_file
-from googol.explorer.view import Edited, Portrait, View
+from googol.explorer.view import Changed, Portrait, View
 from googol.explorer.words import percent
 
 SHOWN = 12  # bars of one condition; the rest is summed up
@@ -63,7 +63,7 @@ def chances(bars: tuple[Bars, ...]) -> str:
     return "".join(map(_bars, bars)) or '<p class="hint">Nothing is left open.</p>'
 
 
-def figures(portrait: Portrait, edited: Edited | None = None) -> str:
+def figures(portrait: Portrait, edited: Changed | None = None) -> str:
     """A picture enlarged, and what became of it."""
     shown = [_figure(portrait.image, "the picture", portrait.caption)]
     if portrait.redrawn is not None:

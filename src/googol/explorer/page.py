@@ -66,7 +66,7 @@ def _picker(explorer: Explorer, number: int) -> list[gr.components.Component]:
     """What a condition is chosen with."""
     condition, scale = explorer.conditions[number], explorer.scales[number]
     if scale is not None:
-        ends = {"step": scale.step, "buttons": []}
+        ends: dict[str, Any] = {"step": scale.step, "buttons": []}
         with gr.Group():
             low = gr.Slider(scale.low, scale.high, scale.low, label=f"{condition.name}, from", **ends)
             high = gr.Slider(
@@ -103,7 +103,7 @@ def _wire_choice(
     clear: gr.Button,
 ) -> None:
     seed, temperature = dials
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
     def look(number: float | None, variety: float, *values: Any) -> tuple[View, str, str, str]:
         found = explorer.look(_picks(explorer, values), seed=int(number or 0) % 2**32, temperature=variety)
@@ -140,7 +140,7 @@ def _one_picture(explorer: Explorer, view: gr.State, pictures: gr.HTML) -> None:
             gr.HTML("<h3>What the model sees in the picture</h3>", js_on_load=None)
             seen = gr.HTML(js_on_load=None, elem_id="seen")
     outputs = [portrait, said, details, figures, seen, *dials]
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
     def shown(found: Portrait) -> list[Any]:
         texts = [markup.sentence(found.sentence), gr.update(visible=True), markup.figures(found)]

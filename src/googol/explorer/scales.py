@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -58,7 +59,7 @@ class Scale:
             ['under 2', '2 to 4', 'over 4']
         """
         edges = [self.text(edge, digits=decimals(self.edges[1] - self.edges[0])) for edge in self.edges[1:-1]]
-        inner = [f"{low} to {high}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+        inner = [f"{low} to {high}" for low, high in pairwise(edges)]
         return [f"under {edges[0]}", *inner, f"over {edges[-1]}"]
 
     @property

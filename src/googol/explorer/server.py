@@ -55,7 +55,7 @@ def application(explorer: Explorer) -> FastAPI:
     theme = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"])
     # The theme's own greys are too light to read.
     greys = ("block_info_text_color", "body_text_color_subdued", "block_label_text_color", "block_title_text_color")
-    theme.set(**{name: "*neutral_600" for name in greys}, **{f"{name}_dark": "*neutral_300" for name in greys})
+    theme.set(**dict.fromkeys(greys, "*neutral_600"), **{f"{name}_dark": "*neutral_300" for name in greys})
     return gr.mount_gradio_app(
         FastAPI(),
         build_page(explorer),

@@ -67,13 +67,13 @@ class Portrait:
 
 
 @dataclass(frozen=True, eq=False)
-class Edited:
+class Changed:
     """A picture with one condition changed.
 
     Arguments:
         image: ``(1, channels, height, width)``.
-        sentence: What was changed, what was kept, and whether that can be believed.
-        doubtful: Whether the sentence is a warning.
+        sentence: What was changed, what was kept, and what could not be.
+        doubtful: Whether something could not be kept.
         caption: Its conditions in words.
     """
 
@@ -158,7 +158,7 @@ class Explorer:
         sentence = f"Your picture. The model takes it for {caption}."
         return Portrait(image, sentence, conditions, caption, bars, redrawn)
 
-    def change(self, portrait: Portrait, number: int, value: float) -> Edited:
+    def change(self, portrait: Portrait, number: int, value: float) -> Changed:
         """Changes one condition of a picture and keeps the others.
 
         Arguments:
@@ -169,22 +169,18 @@ class Explorer:
         nothing = Given(torch.full((len(self.conditions),), math.nan), {})
         with self._lock, evaluating(self.run.model, seed=0):
             change = nothing.with_value(number, value)
-            image, _ = edit(self.run, portrait.image, change, known=Given(portrait.conditions, {}))
-        new = Given(portrait.conditions, {}).with_value(number, value).values
-        kept = [
-            name_value(each, condition, scale)
-            for j, (each, condition, scale) in enumerate(
-                zip(portrait.conditions.tolist(), self.conditions, self.scales, strict=True)
-            )
-            if j != number
-        ]
+            edited = edit(self.run, portrait.image, change, known=Given(portrait.conditions, {}))
+        (new,) = edited.conditions.tolist()
+        others = [j for j in range(len(new)) if j != number]
+        kept = [name_value(new[j], self.conditions[j], self.scales[j]) for j in others if not math.isnan(new[j])]
+        left = [self.conditions[j].name for j in others if math.isnan(new[j])]
         wanted = name_value(value, self.conditions[number], self.scales[number])
         sentence = f"Changed to {wanted}" + (f"; kept: {listed(kept)}." if kept else ".")
-        doubtful = self._share(portrait.conditions, number, value) < RARE
-        if doubtful:
-            sentence += f" The model has hardly ever met {wanted}"
-            sentence += f" together with {listed(kept)}: do not trust this picture." if kept else ": do not trust this."
-        return Edited(image, sentence, doubtful, describe(new.tolist(), self.conditions, self.scales))
+        if left:
+            sentence += f" Left open, since it does not go with that: {listed(left)}."
+        shown = [j for j in range(len(new)) if not math.isnan(new[j])]
+        caption = ", ".join(name_value(new[j], self.conditions[j], self.scales[j]) for j in shown)
+        return Changed(edited.images, sentence, bool(left), caption)
 
     def _read(self, image: Tensor) -> tuple[tuple[Bars, ...], Tensor]:
         """What the model reads in an image: distributions of its conditions, and the most probable or mean ones."""
@@ -192,21 +188,6 @@ class Explorer:
             probabilities = self.run.model.impute(image)
             conditions, _ = most_probable(self.run, probabilities)
             return tuple(bars_of_image(probabilities, self.run, self.scales)), conditions[0]
-
-    def _share(self, conditions: Tensor, number: int, value: float) -> float:
-        """How probable a value of one condition is given the others; of a number, what is shown as that number."""
-        condition, scale = self.conditions[number], self.scales[number]
-        others = Given(conditions, {}).with_value(number, math.nan)
-        try:
-            answer = ask(self.run, others, (condition.name,))
-        except ValueError:  # the others contradict each other already
-            return 0.0
-        if condition.values is not None:
-            return (answer.beliefs[condition.name].probabilities or {})[condition.decode(value)]
-        assert scale is not None
-        ends = torch.tensor([[value - scale.step / 2], [value + scale.step / 2]])
-        below, above = answer.joint.marginal([number]).to_uniform(ends.to(answer.joint.log_normalizer)).flatten()
-        return float(above - below)
 
 
 def _judged(choice: Choice, answer: Answer) -> str:
