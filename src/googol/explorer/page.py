@@ -193,5 +193,6 @@ def _values(explorer: Explorer, portrait: Portrait) -> list[Any]:
         if scale is None:
             found.append(condition.decode(number))
         else:
-            found.append(min(max(round(number / scale.step) * scale.step, scale.low), scale.high))
+            rounded = float(f"{round(number / scale.step) * scale.step:.9g}")
+            found.append(min(max(rounded, scale.low), scale.high))
     return found

@@ -1,0 +1,161 @@
+"""The page in a real browser: what a visitor does, sees, and is told."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+pytest.importorskip("gradio")
+sync_api = pytest.importorskip("playwright.sync_api")
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs the browser chromium")
+PATIENCE = 30_000  # milliseconds
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    """Where the page is."""
+    command = [sys.executable, "-m", "googol", "explore", str(folder), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        line = server.stderr.readline()
+        yield re.search(r"http://127.0.0.1:\d+", line)[0]
+        server.send_signal(2)
+        assert server.wait(20) in (0, 130)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["sync_api.Browser"]:
+    with sync_api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+def visit(browser, address: str, width: int = 1280) -> "sync_api.Page":
+    """A new visitor, who has seen the first pictures."""
+    page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(address)
+    page.wait_for_selector("#pictures img")
+    return page
+
+
+@pytest.fixture
+def page(browser, address) -> Iterator["sync_api.Page"]:
+    found = visit(browser, address)
+    yield found
+    found.context.close()
+
+
+def said(page, text: str, where: str = "#said") -> None:
+    sync_api.expect(page.locator(where)).to_contain_text(text, timeout=PATIENCE)
+
+
+def captions(page) -> list[str]:
+    return page.locator("#pictures img").evaluate_all("images => images.map(image => image.alt)")
+
+
+def test_a_choice_changes_pictures_bars_and_sentence(page):
+    before = page.locator("#pictures img").first.get_attribute("src")
+    assert "shape" in page.locator("#chances").inner_text()
+    page.get_by_label("disc").first.check()
+    said(page, "You chose shape disc")
+    assert page.locator("#pictures img").first.get_attribute("src") != before
+    assert len(captions(page)) == 16
+    assert all("shape disc" in caption for caption in captions(page))
+    assert "shape" not in page.locator("#chances h3").all_inner_texts()
+    page.get_by_label("red").first.check()
+    page.get_by_label("blue").first.check()
+    said(page, "colour blue or red")
+    assert all("green" not in caption for caption in captions(page))
+    assert re.search(r"green\s+0 %", page.locator("#chances").inner_text())
+    page.get_by_role("button", name="Choose nothing").click()
+    said(page, "You chose nothing")
+
+
+def test_a_range_and_its_contradiction(page):
+    low = page.get_by_label("number input for size, from").first
+    low.fill("3.5")
+    low.press("Enter")
+    said(page, "size at least 3.5")
+    high = page.get_by_label("number input for size, to").first
+    high.fill("2.5")
+    high.press("Enter")
+    said(page, "no picture lies in it")
+    sync_api.expect(page.locator("#pictures img")).to_have_count(0, timeout=PATIENCE)
+
+
+def test_new_pictures_have_another_seed(page):
+    before = page.locator("#pictures img").first.get_attribute("src")
+    page.get_by_role("button", name="New pictures").click()
+    sync_api.expect(page.locator("#pictures img").first).not_to_have_attribute("src", before, timeout=PATIENCE)
+    assert page.get_by_label("Seed").input_value() == "1"
+
+
+def test_a_picture_is_opened_and_changed(page):
+    page.locator("#pictures button").nth(2).click()
+    said(page, "Picture 3, drawn as", "#said-of-one")
+    sync_api.expect(page.locator("#figures img")).to_have_count(1)
+    assert "shape" in page.locator("#seen").inner_text()
+    shape = page.get_by_role("radio", name="square")
+    (page.get_by_role("radio", name="disc") if shape.is_checked() else shape).check()
+    said(page, "Changed to shape", "#said-of-one")
+    sync_api.expect(page.locator("#figures img")).to_have_count(2)
+
+
+def test_an_upload_is_read_and_a_bad_file_refused(page, tmp_path):
+    bad, good = tmp_path / "bad.png", tmp_path / "good.png"
+    bad.write_text("no picture")
+    Image.new("RGB", (30, 30), "blue").save(good)
+    page.locator("input[type=file]").first.set_input_files(bad)
+    said(page, "This cannot be used", "#said-of-one")
+    page.locator("input[type=file]").first.set_input_files(good)
+    said(page, "Your picture. The model takes it for", "#said-of-one")
+    sync_api.expect(page.locator("#figures img")).to_have_count(2)
+
+
+def test_two_visitors_do_not_disturb_each_other(page, browser, address):
+    other = visit(browser, address)
+    page.get_by_label("disc").first.check()
+    other.get_by_label("square").first.check()
+    said(page, "You chose shape disc")
+    said(other, "You chose shape square")
+    assert all("shape disc" in caption for caption in captions(page))
+    assert all("shape square" in caption for caption in captions(other))
+    other.context.close()
+
+
+def test_a_phone_needs_no_scrolling_to_the_side(browser, address):
+    phone = visit(browser, address, width=390)
+    phone.locator("#pictures button").first.click()
+    said(phone, "Picture 1, drawn as", "#said-of-one")
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    phone.context.close()
+
+
+def test_the_keyboard_is_enough(page):
+    page.get_by_label("disc").first.focus()
+    page.keyboard.press("Space")
+    said(page, "You chose shape disc")
+    page.locator("#pictures button").first.focus()
+    page.keyboard.press("Enter")
+    said(page, "Picture 1, drawn as", "#said-of-one")
+
+
+def test_every_picture_has_a_text_and_nothing_comes_from_elsewhere(browser, address):
+    requests: list[str] = []
+    context = browser.new_context()
+    page = context.new_page()
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(address)
+    page.wait_for_selector("#pictures img", timeout=PATIENCE)
+    assert all(captions(page))
+    assert page.locator("img:not([alt])").count() == 0
+    assert [url for url in requests if not url.startswith((address, "data:", "blob:"))] == []
+    context.close()
