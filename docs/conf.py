@@ -10,6 +10,7 @@ myst_enable_extensions = ["dollarmath"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "googol"
+napoleon_use_ivar = True  # fields of a class are described once, where they stand
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 nitpicky = False
