@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent
 from torch.distributions import Normal as TorchNormal
 
+from googol.data import Dataset
 from googol.distributions import Categorical, Normal, TensorRing
 from googol.training import STANDARD_FIGURES, image_grid, to_png
 
@@ -119,3 +120,32 @@ def test_figures_are_pictures(name: str) -> None:
 @pytest.mark.parametrize("name", ["reconstructions", "latent_space", "prior"])
 def test_what_a_model_does_not_have_is_not_drawn(name: str) -> None:
     assert STANDARD_FIGURES[name](nn.Linear(1, 1), tiny_data(50)) is None
+
+
+class BrightnessModel(nn.Module):
+    """Two codes that both tell how bright an image is, under a train of two far components tied by their bond."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        eye = torch.eye(2)
+        tied = torch.einsum("ka,kb->kab", eye, eye)
+        variables = [Normal(2, loc=[-3.0, 3.0], scale=1.0)] * 2
+        self.prior = TensorRing(variables, rank=2, boundary="train", cores=[tied, tied])
+
+    def posterior(self, x: Tensor) -> Independent:
+        return Independent(TorchNormal((6 * x.mean((1, 2, 3)) - 3).unsqueeze(1).expand(-1, 2), 0.1), 1)
+
+
+def test_groups_are_of_images_whose_codes_have_one_bond_value() -> None:
+    images = torch.zeros(80, 1, 4, 4, dtype=torch.uint8)
+    images[::4] = 255
+    with torch.no_grad():
+        figure = STANDARD_FIGURES["groups"](BrightnessModel(), Dataset("two", images, torch.zeros(80, 0), ()))
+    shown = np.asarray(figure.axes[0].images[0].get_array())
+    assert shown.shape[0] == 2 * 5 + 1  # the group of the dark ones, which are more, comes first
+    assert all((shown[1:5, left : left + 4] == 0).all() for left in range(1, 80, 5))
+    assert all((shown[6:10, left : left + 4] == 255).all() for left in range(1, 80, 5))
+
+
+def test_a_model_without_a_ring_has_no_groups() -> None:
+    assert STANDARD_FIGURES["groups"](TinyVAE(), tiny_data(8)) is None

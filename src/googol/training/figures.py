@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from googol.data import Dataset
-from googol.distributions import TensorRingDistribution
+from googol.distributions import TensorRing, TensorRingDistribution
 from googol.training.checkpoints import write_file
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FigureMaker = Callable[[Any, Dataset], "Figure | None"]
 
 CODES = 2000  # images whose codes are shown
+GROUPS, GROUP = 16, 16  # groups of codes that are shown, and images of each
 PANELS = 4  # pairs of latent variables whose prior is shown
 MISSING = "0.85"  # light grey
 
@@ -158,11 +159,30 @@ def prior(model: Any, data: Dataset) -> Figure | None:
     return figure
 
 
+def groups(model: Any, data: Dataset) -> Figure | None:
+    """Images in the groups that a tensor ring divides codes into: a row for each of the largest.
+
+    The group is the most probable value of the bond in the middle of the chain, which is all that the two halves of the
+    codes know of each other; labels play no part in it.
+    """
+    ring = getattr(model, "prior", None)
+    if not hasattr(model, "posterior") or not isinstance(ring, TensorRing) or len(ring) < 2:
+        return None
+    x = _images(model, data, CODES)
+    codes = model.posterior(x).sample()
+    unknown = codes.new_full((len(codes), len(ring) - codes.shape[1]), math.nan)
+    group = ring().bond_probs(ring.order[(len(ring) - 1) // 2], torch.cat([codes, unknown], -1)).argmax(-1)
+    sizes = group.bincount(minlength=ring.rank)
+    rows = [x[group == g][:GROUP] for g in sizes.argsort(descending=True).tolist() if sizes[g] >= GROUP][:GROUPS]
+    return _pictures(torch.cat(rows), columns=GROUP, title="images by group (a row each)") if rows else None
+
+
 STANDARD_FIGURES: dict[str, FigureMaker] = {
     "samples": samples,
     "reconstructions": reconstructions,
     "latent_space": latent_space,
     "prior": prior,
+    "groups": groups,
 }
 
 
