@@ -291,3 +291,46 @@ def test_an_edit_moves_codes_from_one_conditional_distribution_to_the_other():
     moved = model.edit(x, old, new)[:, 0] / model.likelihood.slope[0].detach()
     u = model.conditional(new).marginal([0]).to_uniform(moved.unsqueeze(-1))
     assert kstest(u.flatten().numpy(), "uniform").pvalue > 1e-3
+
+
+def test_self_training_adds_the_density_of_what_the_model_is_sure_of():
+    """By hand: of each code, the most probable value of each missing condition, where its probability is large."""
+    model = make(self_training_weight=3.0).train()
+    with torch.no_grad():  # so that a value is nearly certain on either side of zero
+        model.prior.log_cores[1][0, 0] += torch.tensor([6.0, 0.0, 0.0], dtype=torch.float64)
+    plain = make()
+    plain.load_state_dict(model.state_dict())
+    losses = []
+    for each in (model, plain.train()):
+        torch.manual_seed(2)
+        losses.append(each.loss(X, Y)["loss"])
+    torch.manual_seed(2)
+    z = model.posterior(X).rsample()
+    joint, expected, filled = model.prior(), 0.0, 0
+    for code, known in zip(z, Y, strict=True):
+        row = torch.cat([code, known])
+        sure = torch.full_like(row, NAN)
+        for j, count in ((1, 3), (2, 2)):
+            if not row[j].isnan():
+                continue
+            values = row.repeat(count, 1)
+            values[:, j] = torch.arange(count)
+            chances = (joint.log_prob(values) - joint.log_prob(row)).exp()
+            if chances.max() >= 0.95:
+                sure[j], filled = chances.argmax(), filled + 1
+        sure[0] = code[0].detach()
+        alone = torch.cat([sure[:1], torch.tensor([NAN, NAN], dtype=torch.float64)])
+        expected += (joint.log_prob(sure) - joint.log_prob(alone)) / len(X)
+    assert filled
+    torch.testing.assert_close(losses[1] - losses[0], 3.0 * expected)
+    losses[0].backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+def test_self_training_plays_no_part_in_validation():
+    found = []
+    for weight in (0.0, 3.0):
+        model = make(self_training_weight=weight).eval()
+        torch.manual_seed(2)
+        found.append(model.loss(X, Y)["loss"])
+    assert torch.equal(*found)

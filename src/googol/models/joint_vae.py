@@ -14,6 +14,8 @@ from torch.func import functional_call
 from googol.distributions import Event, TensorRing, TensorRingDistribution
 from googol.models.vae import VAE, mean_code, sample_and_log_prob
 
+SURE = 0.95  # the probability from which on a filled-in condition is learned from
+
 
 class JointVAE(VAE):
     r"""A variational autoencoder with a joint distribution :math:`p(z, y)` of codes and conditions.
@@ -34,6 +36,10 @@ class JointVAE(VAE):
     where the gradient goes through the decoded image and the code (by :meth:`rsample
     <googol.distributions.TensorRingDistribution.rsample>`) into the decoder and the ring, and not into the reader.
 
+    Where few labels are known, a third option takes the missing categorical conditions of which the model is sure
+    (a probability of 0.95) for known ones, :math:`E_{q(z \mid x)} \log p(\hat y \mid z)` with :math:`\hat y` the most
+    probable value given z (Lee, Pseudo-Label, 2013). It is no part of the bound, and plays no part in validation.
+
     Training can start with stages: for ``warmup_epochs`` the codes have a standard normal prior and the labels play
     no part; then the ring starts from the codes and labels of the training data
     (:meth:`~googol.distributions.TensorRing.fit_initial`), and everything is trained together, or, with
@@ -45,6 +51,7 @@ class JointVAE(VAE):
         likelihood: p(x given z).
         label_weight: The weight λ of log p(y given z), not negative.
         consistency_weight: The weight κ of reading back what is generated, not negative.
+        self_training_weight: The weight of log p(y given z) for conditions that the model fills in, not negative.
         warmup_epochs: How many epochs of a plain VAE come first.
         freeze_autoencoder: Whether only the ring is trained after the warm-up.
 
@@ -77,6 +84,7 @@ class JointVAE(VAE):
         *,
         label_weight: float = 0.0,
         consistency_weight: float = 0.0,
+        self_training_weight: float = 0.0,
         warmup_epochs: int = 0,
         freeze_autoencoder: bool = False,
     ) -> None:
@@ -91,11 +99,13 @@ class JointVAE(VAE):
             )
         if freeze_autoencoder and warmup_epochs < 1:
             raise ValueError("freeze_autoencoder needs warmup_epochs of at least 1, got 0: nothing would be trained")
-        for name, weight in (("label_weight", label_weight), ("consistency_weight", consistency_weight)):
+        weights = {"label_weight": label_weight, "consistency_weight": consistency_weight}
+        for name, weight in (weights | {"self_training_weight": self_training_weight}).items():
             if not weight >= 0:
                 raise ValueError(f"{name} must not be negative, got {weight}")
         self.label_weight = label_weight
         self.consistency_weight = consistency_weight
+        self.self_training_weight = self_training_weight
         self.freeze_autoencoder = freeze_autoencoder
 
     # -- training
@@ -119,11 +129,21 @@ class JointVAE(VAE):
         log_code, log_label = self._log_code_and_label(joint, z, y)
         kl, log_label = (log_q - log_code).mean(), log_label.mean()
         loss = reconstruction + kl - (1 + self.label_weight) * log_label
+        if self.self_training_weight and self.training:
+            filled = self._filled_in(joint, z, y)
+            loss = loss - self.self_training_weight * self._log_code_and_label(joint, z, filled)[1].mean()
         terms = {"loss": loss, "reconstruction": reconstruction, "kl": kl, "log_p_y_given_z": log_label}
         if self.consistency_weight:
             terms["consistency"] = -self._log_read_back(joint, max(1, len(x) // 4))
             terms["loss"] = loss + self.consistency_weight * terms["consistency"]
         return terms
+
+    @torch.no_grad()
+    def _filled_in(self, joint: TensorRingDistribution, z: Tensor, y: Tensor) -> Tensor:
+        """The missing categorical conditions of which the model is sure; NaN for all others."""
+        chance, index = joint.component_probs(torch.cat([z, y.to(z.dtype)], -1))[..., self.latents :, :].max(-1)
+        discrete = torch.tensor([v.is_discrete for v in self.prior.variables[self.latents :]], device=y.device)
+        return index.to(y.dtype).masked_fill(~(y.isnan() & discrete & (chance >= SURE)), torch.nan)
 
     def _log_code_and_label(self, joint: TensorRingDistribution, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """log p(z) and log p(y_ob given z) of every row."""

@@ -65,6 +65,8 @@ class JointVAE:
     """weight of log p(y given z), which makes the codes tell the conditions"""
     consistency_weight: float = 10.0
     """weight of reading back generated images as what they were generated for"""
+    self_training_weight: float = 0.0
+    """weight of log p(y given z) for missing conditions that the model is sure to fill in right; for few labels"""
     warmup_epochs: int = 2
     """epochs without conditions and with a standard normal prior, before the ring starts from the codes"""
     freeze_autoencoder: bool = False
@@ -77,6 +79,7 @@ class JointVAE:
     def __post_init__(self) -> None:
         require(1, latents=self.latents)
         require(0, label_weight=self.label_weight, consistency_weight=self.consistency_weight)
+        require(0, self_training_weight=self.self_training_weight)
         require(0, warmup_epochs=self.warmup_epochs)
         if self.freeze_autoencoder and self.warmup_epochs == 0:
             raise ValueError(
@@ -100,6 +103,7 @@ class JointVAE:
             self.likelihood.build(self.network, image_shape, self.latents),
             label_weight=self.label_weight,
             consistency_weight=self.consistency_weight,
+            self_training_weight=self.self_training_weight,
             warmup_epochs=self.warmup_epochs,
             freeze_autoencoder=self.freeze_autoencoder,
         )
