@@ -148,6 +148,11 @@ def test_the_keyboard_is_enough(page):
     said(page, "Picture 1, drawn as", "#said-of-one")
 
 
+def test_groups_of_boxes_have_names_for_screen_readers(page):
+    names = page.locator("fieldset").evaluate_all("groups => groups.map(group => group.getAttribute('aria-label'))")
+    assert names[:2] == ["shape", "colour"]
+
+
 def test_every_picture_has_a_text_and_nothing_comes_from_elsewhere(browser, address):
     requests: list[str] = []
     context = browser.new_context()

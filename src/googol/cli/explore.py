@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,8 @@ class Explore:
 
     def run(self) -> None:
         """Serves the page until Ctrl-C."""
+        # To be stopped in another way is no reason to leave the visitors' files behind.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         serve(open_run(self.folder), host=self.host, port=self.port)
 
 

@@ -39,7 +39,8 @@ def escaped(text: str) -> str:
 
 def sentence(text: str, *, doubtful: bool = False) -> str:
     """A sentence, or a warning."""
-    return f'<p class="said{" doubtful" if doubtful else ""}">{escaped(text)}</p>'
+    unbroken = escaped(text).replace(" %", "&nbsp;%")
+    return f'<p class="said{" doubtful" if doubtful else ""}">{unbroken}</p>'
 
 
 def grid(view: View, conditions: tuple[Condition, ...]) -> str:

@@ -21,6 +21,16 @@ PROMPT = "Click one of the pictures above to see it enlarged, or use a picture o
 # Shows what was clicked for, and tells the keyboard where it is.
 GO_TO_PICTURE = "() => document.getElementById('one-picture').scrollIntoView({behavior: 'smooth', block: 'nearest'})"
 
+# gradio shows the names of its groups of boxes, but does not tell them to screen readers.
+NAME_GROUPS = """() => {
+  const name = () => document.querySelectorAll('fieldset:not([aria-label])').forEach(group => {
+    const title = group.querySelector('[data-testid="block-info"]');
+    if (title) group.setAttribute('aria-label', title.textContent.trim());
+  });
+  name();
+  new MutationObserver(name).observe(document.body, {childList: true, subtree: true});
+}"""
+
 
 def build_page(explorer: Explorer) -> gr.Blocks:
     """The page of a run. Whatever a visitor does is kept in a state of his own."""
@@ -112,6 +122,7 @@ def _wire_choice(
 
     inputs, outputs = [seed, temperature, *picks], [view, *shown]
     page.load(look, inputs, outputs, **quiet)
+    page.load(None, js=NAME_GROUPS, **quiet)
     for part in inputs:
         part.input(look, inputs, outputs, trigger_mode="always_last", **quiet)  # type: ignore[attr-defined]
     new.click(lambda number: int(number or 0) + 1, seed, seed, **quiet).then(look, inputs, outputs, **quiet)

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import tempfile
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from googol.experiments import Run
@@ -39,10 +40,9 @@ def serve(run: Run, *, host: str = "127.0.0.1", port: int = 7860) -> None:
 
         server = uvicorn.Server(uvicorn.Config(application(explorer), log_level="warning", timeout_graceful_shutdown=1))
         print(f"the page of {run.folder} is at {address(listener)} (Ctrl-C ends it)", file=sys.stderr, flush=True)
-        try:
+        with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
-        except KeyboardInterrupt:
-            print("stopped", file=sys.stderr)
+        print("stopped", file=sys.stderr)
 
 
 def application(explorer: Explorer) -> FastAPI:
@@ -86,7 +86,8 @@ def listening(host: str, port: int) -> socket.socket:
         elif error.errno == errno.EACCES:
             message = f"port {port} is not allowed to you: choose one above 1023 by --port, or --port 0 for a free one"
         else:
-            message = f"cannot listen on --host {host}: {error.strerror or error}"
+            reason = str(error.strerror or error).split(" (while")[0]
+            message = f"cannot listen on --host {host}: {reason}"
         raise ValueError(message) from error
 
 
