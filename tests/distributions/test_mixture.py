@@ -127,3 +127,56 @@ def test_shapes(batch, sample):
 def test_wrong_arguments_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def solved(ours: Mixture, u: torch.Tensor) -> torch.Tensor:
+    """The values with the distribution functions u, coordinate by coordinate, by bisection."""
+    base = ours.components.base_dist
+    chosen: list[torch.Tensor] = []
+    for j in range(u.shape[-1]):
+        before = sum((Normal(base.loc[:, i], base.scale[:, i]).log_prob(chosen[i][:, None]) for i in range(j)), start=0)
+        weights = (ours.logits + before).softmax(-1)
+        low, high = torch.full_like(u[:, j], -50), torch.full_like(u[:, j], 50)
+        for _ in range(80):
+            middle = (low + high) / 2
+            below = (weights * Normal(base.loc[:, j], base.scale[:, j]).cdf(middle[:, None])).sum(-1)
+            low, high = torch.where(below < u[:, j], middle, low), torch.where(below < u[:, j], high, middle)
+        chosen.append((low + high) / 2)
+    return torch.stack(chosen, -1)
+
+
+@pytest.mark.parametrize("chunk", [3, 10**6])
+def test_gradients_of_samples_move_them_at_constant_distribution_functions(chunk, monkeypatch):
+    monkeypatch.setattr(mixture, "_CHUNK", chunk)
+    torch.manual_seed(3)
+    ours = Mixture(logits(4), normals(4, 3))
+    base, z = ours.components.base_dist, ours.rsample((6,))
+    parameters = (ours.logits, base.loc, base.scale)
+    directions = [torch.randn_like(parameter) for parameter in parameters]
+
+    def moved(step: float) -> Mixture:
+        logit, loc, scale = ((p + step * by).detach() for p, by in zip(parameters, directions, strict=True))
+        return Mixture(logit, Independent(Normal(loc, scale), 1))
+
+    here = moved(0.0)
+    rows = z.detach()
+    weights = [here.logits.expand(6, -1)]
+    for j in range(2):
+        each = Normal(here.components.base_dist.loc[:, j], here.components.base_dist.scale[:, j])
+        weights.append(weights[-1] + each.log_prob(rows[:, j, None]))
+    u = torch.stack([(w.softmax(-1) * here.components.base_dist.cdf(rows[:, None])[..., j]).sum(-1)
+                     for j, w in enumerate(weights)], -1)  # fmt: skip
+    torch.testing.assert_close(solved(here, u), rows)
+    expected = (solved(moved(1e-5), u) - solved(moved(-1e-5), u)) / 2e-5
+    for row in range(6):
+        for j in range(3):
+            gradients = torch.autograd.grad(z[row, j], parameters, retain_graph=True)
+            along = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True))
+            torch.testing.assert_close(along, expected[row, j], rtol=1e-5, atol=1e-7)
+
+
+def test_samples_of_other_components_have_no_gradients():
+    p = Mixture(logits(3), VonMisesFisher(torch.eye(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)))
+    assert not p.has_rsample
+    with pytest.raises(NotImplementedError, match="independent normals"):
+        p.rsample((2,))

@@ -279,7 +279,7 @@ def test_rows_with_their_own_patterns_and_gradients_in_both_precisions(boundary)
 
 
 def sampling_gradient(ring: TensorRing, joint, drawn: Tensor) -> list[Tensor]:
-    from googol.distributions.rosenblatt import reparameterize
+    from googol.distributions.implicit import reparameterize
 
     rows = joint._evidence.unsqueeze(0)
     value = reparameterize(joint.chain, joint.emissions, rows, drawn[None, None], list(range(len(drawn))))

@@ -29,7 +29,7 @@ def test_a_gradient_scaler_skips_a_step_that_overflows() -> None:
     learner = scaled_learner(Overflowing())
     weights = [learner.model.decoder.bias.detach().clone()]
     for step in range(3):
-        assert list(learner.gradient(torch.arange(20))) == ["loss", "reconstruction", "kl"]
+        assert list(learner.gradient(torch.arange(20), step)) == ["loss", "reconstruction", "kl"]
         learner.update(step)
         weights.append(learner.model.decoder.bias.detach().clone())
     assert not torch.equal(weights[0], weights[1])
@@ -49,7 +49,7 @@ def test_clipping_bounds_the_gradient_and_reports_its_norm() -> None:
     for clip in (None, 0.5):
         settings = TrainingSettings(accelerator="cpu", gradient_clip=clip)
         learner = Learner(fabric, TinyVAE(noisy=False), tiny_data(20), settings, total_steps=10)
-        terms = learner.gradient(torch.arange(20))
+        terms = learner.gradient(torch.arange(20), 0)
         gradients = torch.cat([parameter.grad.flatten() for parameter in learner.model.parameters()])
         learned[clip] = terms, gradients.norm().item()
     (plain, norm), (clipped, clipped_norm) = learned.values()
@@ -64,9 +64,10 @@ def test_a_prior_learns_at_its_own_rate_but_not_the_networks_in_it() -> None:
     model.prior = FlowPrior(NormalMixture(2, components=3), 2, transforms=2, hidden=(4,))
     settings = TrainingSettings(accelerator="cpu", learning_rate=0.001, prior_learning_rate=0.5)
     learner = Learner(Fabric(accelerator="cpu", devices=1), model, tiny_data(20), settings, total_steps=10)
+    (player,) = learner.players
     rates = {
         parameter: rate
-        for group, rate in zip(learner.adam.param_groups, learner.rates, strict=True)
+        for group, rate in zip(player.optimizer.param_groups, player.rates, strict=True)
         for parameter in group["params"]
     }
     assert rates.keys() == set(model.parameters())

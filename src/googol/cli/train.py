@@ -9,6 +9,7 @@ from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
+from tyro import MISSING
 from tyro.conf import Positional, arg, subcommand
 
 from googol.cli import arguments as shared
@@ -104,11 +105,16 @@ def parse(arguments: list[str]) -> Any:
     elif arguments and not arguments[0].startswith("-"):
         raise ValueError(f"{unknown('model', arguments[0], models)}; see googol train --help")
     options = [
-        Annotated[Train[model], subcommand(name, description=model.__doc__)]  # type: ignore[valid-type]
+        Annotated[Train[model], subcommand(name, default=_defaults(model), description=model.__doc__)]  # type: ignore[valid-type]
         for name, model in models.items()
     ]
     command = reduce(or_, [*options, Annotated[Resume, subcommand("--resume")]])
     return shared.parse(command, arguments, prog="googol train", description=DESCRIPTION)
+
+
+def _defaults(model: type) -> Any:
+    """What a model's training is like unless one says otherwise; the folder has to be said."""
+    return Train(out=MISSING, model=model(), training=TrainingSettings(**getattr(model, "training", {})))
 
 
 def _known_choices(arguments: list[str], model: type) -> list[str]:

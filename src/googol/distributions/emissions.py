@@ -73,6 +73,29 @@ class Emissions:
         stacked = {name: parameter.double() for name, parameter in stacked.items()}
         return kind.log_prob(stacked, chosen.double())
 
+    def cdf(self, value: Tensor) -> Tensor:
+        """P(v_j ≤ value given s_j) of the continuous variables, ``(n, B, N)`` for values ``(B, n)``; 0 for others."""
+        return self._of_continuous("cdf", value)
+
+    def slope(self, value: Tensor) -> Tensor:
+        """The derivative of log p(v_j given s_j) by the value, of the continuous variables; as :meth:`cdf`."""
+        return self._of_continuous("slope", value)
+
+    def _of_continuous(self, method: str, value: Tensor) -> Tensor:
+        columns = value.mT.unsqueeze(-1)  # (n, B, 1)
+        missing = columns.isnan()
+        columns = columns.masked_fill(missing, 0.0)
+        parts = []
+        for positions, parameters in self.groups:
+            kind = self._kind(positions)
+            if kind.is_discrete:
+                part = columns.new_zeros(len(positions), columns.shape[1], kind.components)
+            else:
+                stacked = {name: parameter.unsqueeze(1) for name, parameter in parameters.items()}
+                part = getattr(kind, method)(stacked, columns[positions])
+            parts.append(self._pad(part.to(self._like)))
+        return self._in_order(parts).masked_fill(missing, 0.0)
+
     def sample(self, index: Tensor, temperature: float = 1.0) -> Tensor:
         """Values drawn given the indices ``(n, B)``, of shape ``(B, n)``, their distances from the means of their
         components multiplied by the temperature.

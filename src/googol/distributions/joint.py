@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from googol.distributions import implicit as _implicit
 from googol.distributions import mode as _mode
 from googol.distributions import rosenblatt as _rosenblatt
 from googol.distributions import rows as _rows
@@ -313,7 +314,7 @@ class TensorRingDistribution(EvidenceDistribution):
         rows, _, shape = self._rows(None)
         with torch.no_grad():
             drawn = _sampling.sample(self.chain, self.emissions, rows, torch.Size(sample_shape).numel())
-        values = _rosenblatt.reparameterize(self.chain, self.emissions, rows, drawn, self._visible)
+        values = _implicit.reparameterize(self.chain, self.emissions, rows, drawn, self._visible)
         return self._values(values, *sample_shape, *shape)
 
     # -- uniform variables

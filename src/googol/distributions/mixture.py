@@ -95,6 +95,43 @@ class Mixture(Distribution):
         pieces = [(log_weights + density(piece)).logsumexp(-1) for piece in rows.split(max(1, _CHUNK // size))]
         return torch.cat(pieces).view(shape[:-1]).to(torch.promote_types(value.dtype, self.logits.dtype))
 
+    @property
+    def has_rsample(self) -> bool:  # type: ignore[override]
+        """Whether the components are independent normal ones, whose distribution functions are known."""
+        return _is_normal(self.components)
+
+    def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
+        r"""Values like those of :meth:`sample`, differentiable in weights, means and scales.
+
+        Given the coordinates before it, each is a mixture with the distribution function
+
+        .. math:: F_j(z_j \mid z_{<j}) = \sum_k w_k(z_{<j}) \, \Phi\Big(\frac{z_j - \mu_{kj}}{\sigma_{kj}}\Big).
+
+        The gradient is that of the solution of F(z) = u, a triangular system of linear equations (Figurnov et al.,
+        Implicit Reparameterization Gradients, 2018, section 4). Time and memory grow with K d + d² for each value.
+
+        Raises:
+            NotImplementedError: The components are others than independent normal ones.
+
+        Example:
+            >>> import torch
+            >>> from torch.distributions import Independent, Normal
+            >>> from googol.distributions import Mixture
+            >>> loc = torch.tensor([[-2.0], [2.0]], requires_grad=True)
+            >>> z = Mixture(torch.zeros(2), Independent(Normal(loc, 0.01), 1)).rsample((1000,))
+            >>> z.mean().backward()  # each half of the values moves with its mean
+            >>> bool((loc.grad - 0.5).abs().max() < 0.1)
+            True
+        """
+        if not _is_normal(self.components):
+            raise NotImplementedError("gradients of samples need components that are independent normals")
+        z = self.sample(sample_shape)
+        if z.numel() == 0:
+            return z
+        size = self.logits.numel() * z.shape[-1]
+        pieces = z.view(-1, z.shape[-1]).split(max(1, _CHUNK // size))
+        return torch.cat([_with_gradient(self.logits, self.components.base_dist, piece) for piece in pieces]).view_as(z)
+
     def _densities(self, rows: Tensor) -> Tensor:
         """log p_k(row) of every component, shape (n, K)."""
         return self.components.log_prob(rows.unsqueeze(1).expand(-1, self.logits.numel(), -1))
@@ -134,3 +171,21 @@ def _normal_densities(components: Normal) -> Callable[[Tensor], Tensor]:
         return linear(torch.cat([rows.square(), rows], 1), matrix, constant)
 
     return densities
+
+
+def _with_gradient(logits: Tensor, components: Normal, z: Tensor) -> Tensor:
+    """Drawn values (n, d) with their gradients: z − J⁻¹ (F(z) − its value), where J = dF/dz is constant."""
+    log_p = components.log_prob(z.unsqueeze(1))  # (n, K, d)
+    # The weights given the coordinates before, which the first has none of.
+    before = log_p.cumsum(-1) - log_p
+    weights = (logits.unsqueeze(-1) + before).softmax(1)
+    below = components.cdf(z.unsqueeze(1))
+    cdf = (weights * below).sum(1)
+    with torch.no_grad():
+        slope = (components.loc - z.unsqueeze(1)) / components.scale.square()  # of log p, in z
+        # A coordinate acts on the later ones through their weights.
+        jacobian = (weights * below).mT @ slope - cdf.unsqueeze(-1) * (weights.mT @ slope)
+        density = (weights * log_p.exp()).sum(1).clamp_min(torch.finfo(z.dtype).tiny)
+        jacobian = jacobian.tril(-1) + torch.diag_embed(density)
+    change = torch.linalg.solve_triangular(jacobian, (cdf - cdf.detach()).unsqueeze(-1), upper=False)
+    return z - change.squeeze(-1)

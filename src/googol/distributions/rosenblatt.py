@@ -23,41 +23,14 @@ _HALVINGS = 60
 _WIDEST = 40.0  # beyond so many standard deviations from every component nothing is left, even in double precision
 
 
-def reparameterize(chain: Chain, emissions: Emissions, rows: Tensor, drawn: Tensor, wanted: Sequence[int]) -> Tensor:
-    """Attaches to drawn samples their gradients by implicit differentiation.
-
-    Variable after variable: ``z_j = drawn_j − (F_j(drawn_j; z_<j) − its value) / p_j``, whose value is that of
-    ``drawn_j`` and whose derivatives solve the triangular system ``dF_j(z_j given z_<j) = 0``.
-
-    Args:
-        rows: Evidence of shape ``(R, n)``, NaN where open.
-        drawn: Samples of shape ``(S, R, n)``.
-        wanted: The variables to do this for, the discrete ones of them observed in all rows. The others are
-            summed out where they are open.
-
-    Returns:
-        Shape ``(S, R, n)``.
-    """
-
-    def implicit(j: int, emission: Emissions, weights: Tensor) -> Tensor:
-        value = drawn[..., j]
-        below = _cdf(emission, weights, value)
-        with torch.no_grad():
-            kind, parameters = _single(emission)
-            density = (weights * kind.log_prob(parameters, value.unsqueeze(-1)).exp()).sum(-1)
-            density = density.clamp_min(torch.finfo(density.dtype).tiny)
-        return value - (below - below.detach()) / density
-
-    return _one_by_one(chain, emissions, rows, len(drawn), wanted, implicit)
-
-
 def uniforms(chain: Chain, emissions: Emissions, rows: Tensor, values: Tensor, wanted: Sequence[int]) -> Tensor:
     """The numbers ``u_j = F_j(v_j given v_<j)``, uniform and independent if the values follow the distribution.
 
     Args:
-        rows: As for :func:`reparameterize`.
+        rows: Evidence of shape ``(R, n)``, NaN where open.
         values: Shape ``(S, R, n)``, of all wanted variables.
-        wanted: As for :func:`reparameterize`.
+        wanted: The variables to do this for, the discrete ones of them observed in all rows. The others are
+            summed out where they are open.
 
     Returns:
         Shape ``(S, R, n)``; 0.5 for what is not wanted or observed.
@@ -76,9 +49,9 @@ def from_uniforms(chain: Chain, emissions: Emissions, rows: Tensor, u: Tensor, w
     """The values with ``F_j(v_j given v_<j) = u_j``: the inverse of :func:`uniforms`.
 
     Args:
-        rows: As for :func:`reparameterize`.
+        rows: As for :func:`uniforms`.
         u: Shape ``(S, R, n)``, in [0, 1].
-        wanted: As for :func:`reparameterize`.
+        wanted: As for :func:`uniforms`.
 
     Returns:
         Shape ``(S, R, n)``, the evidence where a variable is observed.
@@ -106,7 +79,7 @@ def _one_by_one(
     batch = len(rows)
     is_open = rows.isnan().any(0).tolist()
     evidence = emissions.log_prob(rows)  # (n, R, N)
-    following = _following(chain, chain.links(evidence))
+    after = following(chain, chain.links(evidence))
     ring = chain.boundary == "ring"
     before = torch.eye(chain.rank).to(chain.cores) if ring else chain.cores.new_ones(1, chain.rank)
     before = before.expand(count, batch, -1, -1)  # the product of the links of the variables before
@@ -121,10 +94,10 @@ def _one_by_one(
             core = single.cores[0]
             # p(s_j given z_<j and the evidence) is linear in the core of s_j.
             if ring:
-                weights = torch.einsum("srab,kab->srk", before.mT @ following[j].mT, core)
+                weights = torch.einsum("srab,kab->srk", before.mT @ after[j].mT, core)
             else:
                 by_component = (before.reshape(-1, chain.rank) @ core).unflatten(1, (count, batch))  # (N, S, R, m)
-                weights = (by_component * following[j].squeeze(-1)).sum(-1).movedim(0, -1)
+                weights = (by_component * after[j].squeeze(-1)).sum(-1).movedim(0, -1)
             # Rows that observe this variable have weights of their own, which do not matter.
             weights = weights * (single.log_scale - single.log_scale.amax()).exp()
             weights = weights / weights.sum(-1, keepdim=True)
@@ -140,7 +113,7 @@ def _one_by_one(
     return torch.stack(values, -1)
 
 
-def _following(chain: Chain, links: Tensor) -> list[Tensor]:
+def following(chain: Chain, links: Tensor) -> list[Tensor]:
     """What follows each variable: a matrix for a ring, a vector for a train, ``(R, m, m or 1)``."""
     after = torch.eye(chain.rank).to(links) if chain.boundary == "ring" else links.new_ones(chain.rank, 1)
     following = [after.expand(links.shape[1], -1, -1)]

@@ -62,6 +62,10 @@ class Variable(ABC):
         """P(v ≤ value given s), of continuous variables."""
         raise TypeError(f"a distribution function needs a continuous variable, got {self!r}")
 
+    def slope(self, parameters: Parameters, value: Tensor) -> Tensor:
+        """The derivative of log p(value given s) by the value, of continuous variables."""
+        raise TypeError(f"a derivative by the value needs a continuous variable, got {self!r}")
+
     @abstractmethod
     def sample(self, parameters: Parameters, index: Tensor) -> Tensor:
         """Values drawn from p(v given s), where the parameters are those of the drawn components already."""
@@ -145,6 +149,10 @@ class Normal(Variable):
     def cdf(self, parameters: Parameters, value: Tensor) -> Tensor:
         """P(v ≤ value given s)."""
         return torch.special.ndtr((value - parameters["loc"]) * (-parameters["log_scale"]).exp())
+
+    def slope(self, parameters: Parameters, value: Tensor) -> Tensor:
+        """The derivative of log p(value given s) by the value."""
+        return (parameters["loc"] - value) * (-2 * parameters["log_scale"]).exp()
 
     def sample(self, parameters: Parameters, index: Tensor) -> Tensor:
         return torch.normal(parameters["loc"], parameters["log_scale"].exp())

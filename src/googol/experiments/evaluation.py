@@ -64,10 +64,11 @@ def evaluate(
 
 
 def _all(run: Run) -> tuple[str, ...]:
-    bounds: tuple[str, ...] = ("elbo", "iwae")
-    if run.model.likelihood.log_bin is not None:
+    likelihood = getattr(run.model, "likelihood", None)
+    bounds: tuple[str, ...] = ("elbo", "iwae") if likelihood is not None else ()
+    if likelihood is not None and likelihood.log_bin is not None:
         bounds += ("elbo_bits_per_dim", "iwae_bits_per_dim")
-    bounds += ("active_units", "parameters")
+    bounds += ("active_units", "parameters") if likelihood is not None else ("parameters",)
     if run.conditions:
         return (*bounds, "fid", "condition_accuracy", "imputation_accuracy")
     return (*bounds, "fid") if run.schema else bounds

@@ -14,7 +14,7 @@ import yaml
 import googol
 from googol.data import Condition, Dataset, load
 from googol.experiments import plain
-from googol.experiments.config import ImageShape, Model
+from googol.experiments.config import ImageShape, Model, wants_dequantized
 from googol.training import TrainingSettings, write_file
 
 FORMAT = 1
@@ -75,7 +75,7 @@ class Experiment:
     def load(self, split: Split) -> Dataset:
         """The images of one split, dequantized for a likelihood that wants it; of "train", with labels hidden."""
         data = load(self.data, split, data_dir=self.data_dir, conditions=self.conditions)
-        if self.model.likelihood.dequantized:
+        if wants_dequantized(self.model):
             data = data.dequantized()
         if split != "train":
             return data

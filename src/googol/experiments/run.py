@@ -16,7 +16,7 @@ from torch import Tensor
 
 from googol.data import Condition, Dataset, load
 from googol.experiments import plain
-from googol.experiments.config import ImageShape, Model
+from googol.experiments.config import ImageShape, Model, wants_dequantized
 from googol.experiments.experiment import Experiment, about_data, read_about_data, read_config, write_config
 from googol.experiments.sizes import match_parameters
 from googol.training import (
@@ -166,7 +166,7 @@ class Run:
         if found.image_shape != self.image_shape:
             shapes = (" × ".join(map(str, shape)) for shape in (found.image_shape, self.image_shape))
             raise ValueError("{} has images of {}, but the run was trained on {}".format(name, *shapes))
-        if self.choice.likelihood.dequantized:
+        if wants_dequantized(self.choice):
             found = found.dequantized()
         columns = dict(zip(found.names, zip(found.schema, found.conditions.T, strict=True), strict=True))
         missing = torch.full((len(found),), torch.nan)

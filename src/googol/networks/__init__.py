@@ -5,6 +5,7 @@ And the form in which they get conditions and say them.
 
 from googol.networks.conditions import ConditionCoding
 from googol.networks.convolutional import ConvDecoder, ConvEncoder
+from googol.networks.dcgan import DCGANDecoder, DCGANEncoder
 from googol.networks.mlp import MLP, MLPDecoder, MLPEncoder
 
-__all__ = ["MLP", "ConditionCoding", "ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder"]
+__all__ = ["MLP", "ConditionCoding", "ConvDecoder", "ConvEncoder", "DCGANDecoder", "DCGANEncoder", "MLPDecoder", "MLPEncoder"]

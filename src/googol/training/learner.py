@@ -1,8 +1,9 @@
-"""One step of learning: loss, gradient, Adam, and the moving average of the weights."""
+"""One step of learning: losses, gradients, optimisers, and the moving average of the weights."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,13 +33,14 @@ class BatchLoss(nn.Module):
         self.model = model
         self.data = data
 
-    def forward(self, index: Tensor) -> dict[str, Tensor]:
-        """The terms of the loss of some of the images.
+    def forward(self, index: Tensor, player: str | None) -> dict[str, Tensor]:
+        """The terms of the loss of some of the images, of a game that of one player.
 
         Raises:
             ValueError: If a term is not a scalar, or there is no "loss".
         """
-        terms: dict[str, Tensor] = self.model.loss(self.data.pixels(index), self.data.conditions[index])
+        x, y = self.data.pixels(index), self.data.conditions[index]
+        terms: dict[str, Tensor] = self.model.loss(x, y, *([] if player is None else [player]))
         if "loss" not in terms:
             raise ValueError(f'expected a term "loss" from loss(x, y), got {list(terms)}')
         for name, value in terms.items():
@@ -47,8 +49,56 @@ class BatchLoss(nn.Module):
         return terms
 
 
+class Player:
+    """Parameters that minimise one loss, with their optimiser and learning rates.
+
+    Arguments:
+        name: What a game calls it; None for the one of an ordinary model.
+        model: The model; it may have `make_optimizer(groups)`.
+        parameters: What it moves, and others that are fixed.
+        own: The numbers (`id`) of those parameters that have the prior's learning rate.
+        settings: The settings.
+        fused: Whether Adam may be fused.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        model: Any,
+        parameters: Iterable[nn.Parameter],
+        own: set[int],
+        settings: TrainingSettings,
+        *,
+        fused: bool,
+    ) -> None:
+        self.name = name
+        every = list(parameters)
+        self.parameters = [parameter for parameter in every if parameter.requires_grad]
+        halves = [[parameter for parameter in every if (id(parameter) in own) == half] for half in (False, True)]
+        prior_rate = settings.prior_learning_rate or settings.learning_rate
+        rates = [settings.learning_rate, prior_rate]
+        self.rates = [rate for half, rate in zip(halves, rates, strict=True) if half]
+        groups: list[dict[str, Any]] = [{"params": half} for half in halves if half]
+        self.optimizer: torch.optim.Optimizer = (
+            model.make_optimizer(groups) if hasattr(model, "make_optimizer") else torch.optim.Adam(groups, fused=fused)
+        )
+
+    def set_rates(self, factor: float) -> None:
+        """Sets the learning rates to their largest values times a factor."""
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+
+
+def batches_per_step(model: Any) -> int:
+    """How many batches a step takes: one, or of a game one for each turn but the last, which shares that before it."""
+    return max(1, len(getattr(model, "turns", [None])) - 1)
+
+
 class Learner:
-    """A model with its optimiser, and everything else that a step changes.
+    """A model with its optimisers, and everything else that a step changes.
+
+    An ordinary model is a game of one player. A game has `players`, the parameters of each by name, and `turns`, the
+    names of those who move in a step; `loss(x, y, player)`; and it may have `on_update(player)`.
 
     Arguments:
         fabric: The devices.
@@ -68,18 +118,16 @@ class Learner:
         # The networks of a flow learn like all networks; it is locations, scales and weights that want larger steps.
         layers = [layer for layer in prior.modules() if isinstance(getattr(layer, "weight", None), nn.Parameter)]
         in_networks = {id(parameter) for layer in layers for parameter in layer.parameters()}
-        own = [parameter for parameter in self.prior_parameters if id(parameter) not in in_networks]
-        rest = [parameter for parameter in model.parameters() if id(parameter) not in set(map(id, own))]
-        prior_rate = settings.prior_learning_rate or settings.learning_rate
-        groups = [(rest, settings.learning_rate), (own, prior_rate)]
-        self.rates = [rate for parameters, rate in groups if parameters]
+        own = {id(parameter) for parameter in self.prior_parameters} - in_networks
         self.scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
-        self.adam = torch.optim.Adam(
-            [{"params": parameters} for parameters, _ in groups if parameters],
-            # The fused step, ten times as fast on a CPU, unscales gradients itself, too late to clip them.
-            fused=not self.scaled and fabric.device.type in ("cpu", "cuda"),
-        )
-        self.batch_loss, self.optimizer = fabric.setup(BatchLoss(model, data), self.adam)
+        # The fused step, ten times as fast on a CPU, unscales gradients itself, too late to clip them.
+        fused = not self.scaled and fabric.device.type in ("cpu", "cuda")
+        named = getattr(model, "players", None) or {None: model.parameters()}
+        players = {name: Player(name, model, each, own, settings, fused=fused) for name, each in named.items()}
+        self.players = list(players.values())
+        self.turns = [players[name] for name in getattr(model, "turns", [None])]
+        self.batch_loss, *wrapped = fabric.setup(BatchLoss(model, data), *(each.optimizer for each in self.players))
+        self.wrapped = dict(zip(players, wrapped, strict=True))
         self.average = copy.deepcopy(model).requires_grad_(False) if settings.average_weights else None
 
     @property
@@ -87,25 +135,54 @@ class Learner:
         """The model to evaluate, in evaluation mode: the one of averaged weights, if they are averaged."""
         return (self.model if self.average is None else self.average).eval()
 
-    def gradient(self, index: Tensor) -> dict[str, Tensor]:
-        """Leaves the gradient of some images' loss in the parameters; returns the terms, and its norm if clipped."""
-        terms: dict[str, Tensor] = self.batch_loss(index)
+    def gradient(self, index: Tensor, step: int) -> dict[str, Tensor]:
+        """Takes all turns of a step but the last move, whose gradient it leaves in the parameters.
+
+        Returns:
+            The terms of the loss; those of players before the last have their name before them, and of each turn the
+            last counts. The norm of the gradient is one of them if it is clipped, and in a game.
+        """
+        batches = index.tensor_split(batches_per_step(self.model))
+        terms: dict[str, Tensor] = {}
+        for number, player in enumerate(self.turns):
+            if number:
+                self._move(self.turns[number - 1], step)
+            found = self._gradient(player, batches[min(number, len(batches) - 1)])
+            prefix = "" if player is self.turns[-1] else f"{player.name}_"
+            terms |= {f"{prefix}{name}": value for name, value in found.items()}
+        return terms
+
+    def _gradient(self, player: Player, index: Tensor) -> dict[str, Tensor]:
+        if len(self.players) > 1:  # nobody learns from what others want
+            for other in self.players:
+                for parameter in other.parameters:
+                    parameter.requires_grad_(other is player)
+        terms: dict[str, Tensor] = self.batch_loss(index, player.name)
         self.fabric.backward(terms["loss"])
-        if self.settings.gradient_clip is None:
-            return terms
-        norm = self.fabric.clip_gradients(
-            self.batch_loss, self.optimizer, max_norm=self.settings.gradient_clip, error_if_nonfinite=False
-        )
+        if self.settings.gradient_clip is not None:
+            norm = self.fabric.clip_gradients(
+                self.batch_loss,
+                self.wrapped[player.name],  # whose parameters are meant
+                max_norm=self.settings.gradient_clip,
+                error_if_nonfinite=False,
+            )
+        elif len(self.players) > 1:
+            norm = nn.utils.get_total_norm([p.grad for p in player.parameters if p.grad is not None])
+        else:
+            norm = None
         # A scaler skips a step whose gradient is infinite, and lowers the scale: no error.
         return terms if norm is None or self.scaled else {**terms, "gradient_norm": norm}
 
+    def _move(self, player: Player, step: int) -> None:
+        player.set_rates(self.settings.learning_rate_factor(step, self.total_steps))
+        self.wrapped[player.name].step()
+        self.wrapped[player.name].zero_grad()
+        if hasattr(self.model, "on_update"):
+            self.model.on_update(player.name)
+
     def update(self, step: int) -> None:
-        """Changes the weights by the gradient."""
-        factor = self.settings.learning_rate_factor(step, self.total_steps)
-        for group, rate in zip(self.adam.param_groups, self.rates, strict=True):
-            group["lr"] = rate * factor
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        """Makes the last move of a step, and averages the weights."""
+        self._move(self.turns[-1], step)
         if self.average is not None:
             decay = min(self.settings.average_weights, (1 + step) / (10 + step))  # soon forgets the first steps
             get_ema_multi_avg_fn(decay)(list(self.average.parameters()), list(self.model.parameters()), None)
@@ -122,7 +199,8 @@ class Learner:
     def restart_prior(self) -> None:
         """Forgets what the optimiser and the average know of the prior, after it was changed from outside."""
         for parameter in self.prior_parameters:
-            self.adam.state.pop(parameter, None)
+            for player in self.players:
+                player.optimizer.state.pop(parameter, None)
         if self.average is not None:
             self.average.prior.load_state_dict(self.model.prior.state_dict())
 
@@ -131,7 +209,7 @@ class Learner:
         return {
             "model": self.model.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
-            "optimizer": self.adam.state_dict(),
+            "optimizers": [player.optimizer.state_dict() for player in self.players],
             "precision": self.fabric.strategy.precision.state_dict(),
         }
 
@@ -145,7 +223,9 @@ class Learner:
             self.model.load_state_dict(state["model"])
             if self.average is not None:
                 self.average.load_state_dict(state["average"] or state["model"])
-            self.adam.load_state_dict(state["optimizer"])
+            states = state["optimizers"]
+            for player, optimizer in zip(self.players, states, strict=True):
+                player.optimizer.load_state_dict(optimizer)
         except (RuntimeError, ValueError) as error:
             raise ValueError(f"the checkpoint is of another model: {error}") from error
         self.fabric.strategy.precision.load_state_dict(state["precision"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +20,7 @@ from googol.training.checkpoints import disk_space_errors, load_checkpoint, save
 from googol.training.control import StopSignal, TrainingInterrupted, any_process, seed_everything
 from googol.training.figures import FigureMaker, draw_figures
 from googol.training.history import History, NonFiniteLossError, RunningMeans
-from googol.training.learner import Learner
+from googol.training.learner import Learner, batches_per_step
 from googol.training.progress import Progress, StoppedBy, TrainingResult
 from googol.training.settings import TrainingSettings
 
@@ -47,7 +48,12 @@ def fit(
     It may have `on_epoch_start(epoch, encode_batches)`, called before each epoch without gradients;
     `encode_batches()` iterates over (x, y) of the training data in their order. Where it changes the
     parameters of `model.prior` (in place) and returns True, the optimiser forgets what it knew of them, and the
-    search for the best validation loss begins anew.
+    search for the best validation loss begins anew. It may have `make_optimizer(groups)`; else it gets Adam.
+
+    A game has `players`, `turns` and `loss(x, y, player)`, see :class:`googol.training.learner.Learner`; a step is a
+    turn of each. Its losses do not tell how good it is, so the last weights count; but where it has
+    `diagnose(terms)`, which says what is wrong with the terms of `loss(x, y)` on the validation data, if anything is,
+    the last weights with which nothing was.
 
     Everything random in a step is a function of (seed, step, process). So a run that was stopped at any
     moment goes on to the very same numbers, whenever its last checkpoint was written.
@@ -184,7 +190,7 @@ class _Run:
     def step(self, index: Tensor) -> None:
         step = self.progress.step
         self.seed(STEP, step, self.fabric.global_rank)
-        self.means.add(step, self.learner.gradient(index))
+        self.means.add(step, self.learner.gradient(index, step))
         if self.fabric.device.type == "cpu" and self.fabric.world_size == 1:
             self.means.check()  # would wait for other devices; with those, the next row checks
         self.learner.update(step)
@@ -194,7 +200,7 @@ class _Run:
         self.record_means()
         progress, model = self.progress, self.learner.evaluated
         terms = self.validate(model)
-        if terms["loss"] < progress.best_loss:
+        if self.is_better(terms):
             progress.best_loss, progress.epochs_without_improvement = terms["loss"], 0
             self.best_weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
         else:
@@ -203,6 +209,15 @@ class _Run:
         if self.settings.figure_every and (epoch + 1) % self.settings.figure_every == 0:
             self.draw(model)
         self.save_if_due()
+
+    def is_better(self, terms: dict[str, float]) -> bool:
+        if not hasattr(self.model, "diagnose"):
+            return terms["loss"] < self.progress.best_loss
+        problem = self.model.diagnose(terms)
+        if problem and self.fabric.is_global_zero:
+            kept = "the last weights before stay" if self.best_weights else "there are no good weights yet"
+            warnings.warn(f"after {self.progress.step} steps {problem}; {kept}", stacklevel=2)
+        return problem is None
 
     @torch.no_grad()
     def validate(self, model: Any) -> dict[str, float]:
@@ -275,7 +290,7 @@ class _Run:
 
     def batches(self, epoch: int) -> list[Tensor]:
         rank, world_size = self.fabric.global_rank, self.fabric.world_size
-        size, seed = self.settings.batch_size, self.settings.seed
+        size, seed = self.settings.batch_size * batches_per_step(self.model), self.settings.seed
         return batches(len(self.train), size, seed=seed, epoch=epoch, rank=rank, world_size=world_size)
 
     def encode_batches(self) -> Iterator[tuple[Tensor, Tensor]]:

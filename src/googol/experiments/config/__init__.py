@@ -5,11 +5,12 @@ is such a class and its name in the union at the end of its file; the command li
 Importing this imports no other part of googol, so that help is fast.
 """
 
+from googol.experiments.config.adversarial import GAN, WGAN, WGANGp
 from googol.experiments.config.baselines import CVAE, ExpertsVAE
-from googol.experiments.config.common import ImageShape
+from googol.experiments.config.common import ImageShape, wants_dequantized
 from googol.experiments.config.likelihoods import Bernoulli, DiscretizedLogistic, Likelihood, LogitNormal, Normal
 from googol.experiments.config.models import VAE, JointVAE, Model
-from googol.experiments.config.networks import MLP, Conv, Network
+from googol.experiments.config.networks import DCGAN, MLP, Conv, Network
 from googol.experiments.config.posteriors import (
     IAF,
     Diagonal,
@@ -33,9 +34,12 @@ from googol.experiments.config.priors import (
 
 __all__ = [
     "CVAE",
+    "DCGAN",
+    "GAN",
     "IAF",
     "MLP",
     "VAE",
+    "WGAN",
     "Bernoulli",
     "Conv",
     "Diagonal",
@@ -62,4 +66,6 @@ __all__ = [
     "TensorRing",
     "VampPrior",
     "VonMisesFisher",
+    "WGANGp",
+    "wants_dequantized",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from googol.data import Condition
@@ -23,3 +23,8 @@ def require_conditions(kind: str, schema: Sequence[Condition]) -> None:
     """Raises a ValueError if there is no condition."""
     if not schema:
         raise ValueError(f"a model {kind} needs data with conditions, and these have none; train a vae, or add them")
+
+
+def wants_dequantized(model: Any) -> bool:
+    """Whether the choice of a model is one of pixels between the 256 levels, which its likelihood says if it has one."""
+    return hasattr(model, "likelihood") and bool(model.likelihood.dequantized)

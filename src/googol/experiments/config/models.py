@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from googol.experiments.config.adversarial import GAN, WGAN, WGANGp
 from googol.experiments.config.baselines import CVAE, ExpertsVAE
 from googol.experiments.config.common import ImageShape, require, require_conditions
 from googol.experiments.config.likelihoods import Bernoulli, Likelihood
@@ -109,4 +110,4 @@ class JointVAE:
         )
 
 
-Model = VAE | JointVAE | CVAE | ExpertsVAE
+Model = VAE | JointVAE | CVAE | ExpertsVAE | GAN | WGAN | WGANGp

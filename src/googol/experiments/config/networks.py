@@ -39,6 +39,33 @@ class Conv:
 
 
 @dataclass(frozen=True)
+class DCGAN:
+    """Strided convolutions alone, twice as many channels on images half the size; for sides of at least 8 pixels."""
+
+    width: int = 64
+    """channels next to the image"""
+
+    def __post_init__(self) -> None:
+        require(1, width=self.width)
+
+    def of_width(self, width: int) -> DCGAN:
+        """The same with another number of channels."""
+        return replace(self, width=width)
+
+    def encoder(self, image_shape: ImageShape, outputs: int) -> nn.Module:
+        """The network from images to vectors."""
+        from googol.networks import DCGANEncoder
+
+        return DCGANEncoder(image_shape, outputs, width=self.width)
+
+    def decoder(self, latents: int, image_shape: ImageShape) -> nn.Module:
+        """The network from codes to images."""
+        from googol.networks import DCGANDecoder
+
+        return DCGANDecoder(latents, image_shape, width=self.width)
+
+
+@dataclass(frozen=True)
 class MLP:
     """Fully connected layers; for small images."""
 
@@ -68,4 +95,4 @@ class MLP:
         return MLPDecoder(latents, image_shape, hidden=self.hidden[::-1], activation=self.activation)
 
 
-Network = Conv | MLP
+Network = Conv | DCGAN | MLP
