@@ -29,6 +29,10 @@ metrics:
   active-units         how many latents vary between images (variance of their posterior means above 0.01)
   parameters           how many the model has, in all and by part
   fid                  Fréchet distance between features of generated and of real images; smaller is better
+  precision, recall    shares of generated images among real ones, and of real ones among generated ones (features)
+  density, coverage    how densely real images surround generated ones (1 is right), and the share that is reached
+  modes, mode-kl       combinations of the conditions in generated images, as the classifier sees them, and their
+                       divergence from the uniform distribution, in nats
   condition-accuracy   how often generated images have the conditions they were asked for
   imputation-accuracy  how often the most probable value given the image is the true one
   classifier-accuracy  how often the classifier that judges images is right about real ones; beside what it judges

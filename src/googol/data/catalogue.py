@@ -14,11 +14,13 @@ from googol.data.digits import Digits
 from googol.data.files import DataError, folders
 from googol.data.folder import load_folder
 from googol.data.frey_faces import FREY_FACES
+from googol.data.gaussian_grid import GaussianGrid
 from googol.data.histopathology import HISTOPATHOLOGY
 from googol.data.mnist import FASHION_MNIST, MNIST
 from googol.data.names import unknown
 from googol.data.omniglot import OMNIGLOT
 from googol.data.splits import SPLITS
+from googol.data.stacked_mnist import STACKED_MNIST
 
 __all__ = ["Available", "available", "get", "load"]
 
@@ -65,6 +67,8 @@ SOURCES: tuple[Source, ...] = (
     HISTOPATHOLOGY,
     CIFAR10,
     CelebA(),
+    STACKED_MNIST,
+    GaussianGrid(),
 )
 
 

@@ -8,9 +8,9 @@ with :math:`p_j = \partial F_j / \partial z_j`
     \frac{\partial}{\partial \psi} = \sum_j c_j \frac{\partial F_j}{\partial \psi}, \qquad
     c_j = - \frac{1}{p_j} \Big(v_j + \sum_{i > j} c_i \frac{\partial F_i}{\partial z_j}\Big)
 
-(Figurnov et al., Implicit Reparameterization Gradients, 2018). Given the values, all that the chain multiplies is known:
-the links, the distribution functions and their derivatives are formed for all variables at once, and one matrix a
-variable is passed along the chain, forwards the product of the links and backwards the loss's gradient by it.
+(Figurnov et al., Implicit Reparameterization Gradients, 2018). Given the values, all that the chain multiplies is
+known: the links, the distribution functions and their derivatives are formed for all variables at once, and one matrix
+a variable is passed along the chain, forwards the product of the links and backwards the loss's gradient by it.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def _block(
         evidence, cores, *parameters = leaves
         chain = copy.copy(chain)
         chain.cores = cores
-        emissions = emissions.map(lambda _, leaf=iter(parameters): next(leaf))
+        remaining = iter(parameters)
+        emissions = emissions.map(lambda _: next(remaining))
         known = emissions.log_prob(evidence[at])  # (n, R, N)
         after = torch.stack(following(chain, chain.links(known)))  # (n, R, m, r)
         after = after.unsqueeze(1).expand(-1, len(drawn), -1, -1, -1).flatten(1, 2)
@@ -134,7 +135,7 @@ def _block(
 
 
 def _products(chain: Chain, links: Tensor) -> tuple[Tensor, Tensor]:
-    """The product of the links before each, ``(n, B, r, m)``, with a largest entry of one, and what each step divided by."""
+    """The product of the links before each, ``(n, B, r, m)``, at most one, and what each step was divided by."""
     ring = chain.boundary == "ring"
     product = torch.eye(chain.rank).to(links) if ring else links.new_ones(1, chain.rank)
     product = product.expand(links.shape[1], -1, -1)

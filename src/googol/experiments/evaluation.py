@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 
 from googol.experiments.run import Run
-from googol.metrics import JUDGED, InceptionFeatures, cached_classifier, metric_names
+from googol.metrics import JUDGED, MODES, NEIGHBOURS, InceptionFeatures, cached_classifier, metric_names
 from googol.metrics import evaluate as measure
 
 
@@ -50,7 +50,7 @@ def evaluate(
     names = metric_names(metrics) if metrics is not None else _all(run)
     images = run.load(data, split, data_dir=data_dir)
     classifier = None
-    if set(names) & set(JUDGED) and (features == "classifier" or set(names) != {"fid"}):
+    if set(names) & set(JUDGED) and (features == "classifier" or set(names) - {"fid", *NEIGHBOURS}):
         if images.conditions.isnan().all():
             raise ValueError(
                 f"{', '.join(name for name in names if name in JUDGED)} needs a classifier, "
@@ -59,7 +59,7 @@ def evaluate(
         train, test = (run.load(data, part, data_dir=data_dir) for part in ("train", "test"))
         classifier = cached_classifier(train, test, device=device, progress=progress)
         names = tuple(dict.fromkeys([*names, "classifier_accuracy"]))
-    extractor = InceptionFeatures().to(device) if features == "inception" and "fid" in names else None
+    extractor = InceptionFeatures().to(device) if features == "inception" and {"fid", *NEIGHBOURS} & set(names) else None
     return measure(run.model, images, names, classifier=classifier, features=extractor, k=k, n=n, seed=seed)
 
 
@@ -69,6 +69,8 @@ def _all(run: Run) -> tuple[str, ...]:
     if likelihood is not None and likelihood.log_bin is not None:
         bounds += ("elbo_bits_per_dim", "iwae_bits_per_dim")
     bounds += ("active_units", "parameters") if likelihood is not None else ("parameters",)
+    if likelihood is None and run.schema:
+        return (*bounds, "fid", *NEIGHBOURS, *MODES)
     if run.conditions:
         return (*bounds, "fid", "condition_accuracy", "imputation_accuracy")
     return (*bounds, "fid") if run.schema else bounds

@@ -10,28 +10,36 @@ from googol.metrics.bounds import (
     importance_bounds,
     importance_impute,
 )
-from googol.metrics.catalogue import JUDGED, METRICS, evaluate, metric_names
+from googol.metrics.catalogue import JUDGED, METRICS, MODES, NEIGHBOURS, evaluate, metric_names
 from googol.metrics.classifier import Classifier, train_classifier
 from googol.metrics.classifier_cache import cached_classifier
 from googol.metrics.codes import active_units, parameter_counts
 from googol.metrics.evaluation import evaluating
 from googol.metrics.frechet import ClassifierFeatures, InceptionFeatures, fid, frechet_distance
+from googol.metrics.modes import Modes, count_modes, modes
+from googol.metrics.neighbours import Coverage, coverage, neighbourhoods
 from googol.metrics.typicality import auroc, typicality
 
 __all__ = [
     "JUDGED",
     "METRICS",
+    "MODES",
+    "NEIGHBOURS",
     "Accuracy",
     "Classifier",
     "ClassifierFeatures",
+    "Coverage",
     "Estimate",
     "InceptionFeatures",
+    "Modes",
     "active_units",
     "agreement",
     "auroc",
     "bits_per_dim",
     "cached_classifier",
     "condition_accuracy",
+    "count_modes",
+    "coverage",
     "elbo",
     "elbo_terms",
     "evaluate",
@@ -43,6 +51,8 @@ __all__ = [
     "importance_impute",
     "imputation_accuracy",
     "metric_names",
+    "modes",
+    "neighbourhoods",
     "parameter_counts",
     "train_classifier",
     "typicality",

@@ -12,13 +12,18 @@ from googol.metrics.bounds import Estimate, bits_per_dim, elbo_terms, importance
 from googol.metrics.classifier import Classifier
 from googol.metrics.codes import active_units, parameter_counts
 from googol.metrics.frechet import ClassifierFeatures, fid
+from googol.metrics.modes import modes
+from googol.metrics.neighbours import coverage
 
 METRICS = (
     *("elbo", "iwae", "elbo_bits_per_dim", "iwae_bits_per_dim", "active_units", "parameters"),
-    *("fid", "condition_accuracy", "imputation_accuracy", "classifier_accuracy"),
+    *("fid", "precision", "recall", "density", "coverage", "modes", "mode_kl"),
+    *("condition_accuracy", "imputation_accuracy", "classifier_accuracy"),
 )
 # Those that need a classifier.
-JUDGED = ("fid", "condition_accuracy", "classifier_accuracy")
+NEIGHBOURS = ("precision", "recall", "density", "coverage")
+MODES = ("modes", "mode_kl")
+JUDGED = ("fid", *NEIGHBOURS, *MODES, "condition_accuracy", "classifier_accuracy")
 # The bounds in bits, and the ones in nats that they are of.
 NATS_OF = {"elbo_bits_per_dim": "elbo", "iwae_bits_per_dim": "iwae"}
 
@@ -79,6 +84,8 @@ def evaluate(
     found: dict[str, Any] = {}
     names = [part for name in metric_names(metrics) for part in (NATS_OF.get(name, name), name)]
     for name in dict.fromkeys(names):
+        if name in found:  # measured together with another one
+            continue
         _check_model(name, model)
         if name == "elbo":
             bound, log_likelihood, kl = elbo_terms(model, data, seed=seed)
@@ -95,12 +102,17 @@ def evaluate(
             found |= {name: sum(counts.values()), f"{name}_each": counts}
         elif name == "imputation_accuracy":
             found |= _accuracy(name, imputation_accuracy(model, data, seed=seed))
-        elif name == "fid" and features is not None:
-            found[name] = fid(model, features, data, n, seed=seed)
+        elif name in ("fid", *NEIGHBOURS) and (features is not None or classifier is not None):
+            extractor = features if features is not None else ClassifierFeatures(classifier)
+            if name == "fid":
+                found[name] = fid(model, extractor, data, n, seed=seed)
+            else:
+                found |= coverage(model, extractor, data, n, seed=seed)._asdict()
         elif classifier is None:
             raise ValueError(f"The metric {name} needs a classifier.")
-        elif name == "fid":
-            found[name] = fid(model, ClassifierFeatures(classifier), data, n, seed=seed)
+        elif name in MODES:
+            count = modes(model, classifier, n, seed=seed)
+            found |= {"modes": count.found, "mode_kl": count.divergence}
         elif name == "condition_accuracy":
             found |= _accuracy(name, condition_accuracy(model, classifier, data, n, seed=seed))
         else:

@@ -13,13 +13,15 @@ from googol.metrics.evaluation import evaluating, in_order
 
 # Raise it with every change of the network or its training: classifiers kept from before are then not used.
 VERSION = 1
+# Sides below this are not looked at by convolutions.
+SMALLEST = 4
 
 
 class Classifier(nn.Module):
     """A small convolutional network with batch normalization and one head for each condition.
 
     Args:
-        image_shape: (channels, height, width), sides of at least 4.
+        image_shape: (channels, height, width).
         schema: The conditions. A categorical one gets a softmax, a continuous one a number.
 
     Attributes:
@@ -51,7 +53,7 @@ class Classifier(nn.Module):
             layers += [nn.Conv2d(channels, width, 4, stride=2, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
             channels, sides = width, [side // 2 for side in sides]
             width *= 2
-        while min(sides) >= 4:
+        while min(sides) >= SMALLEST:
             layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)]
             channels, sides = width, [side // 2 for side in sides]
             width = min(2 * width, self.num_features)
@@ -159,8 +161,10 @@ def train_classifier(
 
 
 def shifted(x: Tensor) -> Tensor:
-    """Each image shifted by its own few pixels up or down and left or right, the edges repeated."""
+    """Each image shifted by its own few pixels up or down and left or right, the edges repeated; not the tiniest."""
     n, _, height, width = x.shape
+    if min(height, width) < SMALLEST:
+        return x
     most = max(1, min(height, width) // 14)
     by = torch.randint(-most, most + 1, (2, n, 1))
     rows = (torch.arange(height) + by[0]).clamp(0, height - 1)

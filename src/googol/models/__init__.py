@@ -9,4 +9,16 @@ from googol.models.joint_vae import JointVAE
 from googol.models.vae import VAE
 from googol.models.wgan import WGAN, WGANGP
 
-__all__ = ["CVAE", "GAN", "VAE", "WGAN", "WGANGP", "AdversarialModel", "ConditionalVAE", "Draws", "ExpertsVAE", "JointVAE", "check_given"]
+__all__ = [
+    "CVAE",
+    "GAN",
+    "VAE",
+    "WGAN",
+    "WGANGP",
+    "AdversarialModel",
+    "ConditionalVAE",
+    "Draws",
+    "ExpertsVAE",
+    "JointVAE",
+    "check_given",
+]

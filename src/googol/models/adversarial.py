@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -121,7 +120,9 @@ class AdversarialModel(nn.Module, ABC):
         """What is wrong with the training, from the means of the terms that :meth:`loss` gives without a player."""
         if terms["diversity"] >= COLLAPSED:
             return None
-        return f"the generator has collapsed: its images vary {terms['diversity']:.2g} times as much as those of the data"
+        return (
+            f"the generator has collapsed: its images vary {terms['diversity']:.2g} times as much as those of the data"
+        )
 
     @abstractmethod
     def _critic_terms(self, x: Tensor, generated: Tensor) -> dict[str, Tensor]:

@@ -19,8 +19,8 @@ class GAN(AdversarialModel):
 
     .. math:: \min_{G, \psi} \max_D \; \mathbb E_{x} \log D(x) + \mathbb E_{z \sim p_\psi} \log (1 - D(G(z)))
 
-    The critic gives the logit of D. The non-saturating generator minimises :math:`-\log D(G(z))` instead, whose gradient
-    does not vanish where the critic is sure.
+    The critic gives the logit of D. The non-saturating generator minimises :math:`-\log D(G(z))` instead, whose
+    gradient does not vanish where the critic is sure.
 
     References:
         Goodfellow et al., Generative Adversarial Nets, 2014, equation 1; with a learned prior Kuznetsov et al., A Prior

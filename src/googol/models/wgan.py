@@ -91,8 +91,8 @@ class WGANGP(_Wasserstein):
         \max_D \; \mathbb E_x D(x) - \mathbb E_z D(G(z))
             - \lambda \, \mathbb E_{\hat x} \big(\lVert \nabla_{\hat x} D(\hat x) \rVert_2 - 1\big)^2
 
-    The norm is that over all pixels and channels of an image; :math:`\hat x` lies at random between an image of the data
-    and a generated one.
+    The norm is that over all pixels and channels of an image; :math:`\hat x` lies at random between an image of the
+    data and a generated one.
 
     References:
         Gulrajani et al., Improved Training of Wasserstein GANs, 2017, equation 3 and algorithm 1, with its Adam.

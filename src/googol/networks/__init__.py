@@ -8,4 +8,13 @@ from googol.networks.convolutional import ConvDecoder, ConvEncoder
 from googol.networks.dcgan import DCGANDecoder, DCGANEncoder
 from googol.networks.mlp import MLP, MLPDecoder, MLPEncoder
 
-__all__ = ["MLP", "ConditionCoding", "ConvDecoder", "ConvEncoder", "DCGANDecoder", "DCGANEncoder", "MLPDecoder", "MLPEncoder"]
+__all__ = [
+    "MLP",
+    "ConditionCoding",
+    "ConvDecoder",
+    "ConvEncoder",
+    "DCGANDecoder",
+    "DCGANEncoder",
+    "MLPDecoder",
+    "MLPEncoder",
+]

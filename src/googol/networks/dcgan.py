@@ -117,4 +117,4 @@ def _started(layers: nn.Sequential) -> nn.Sequential:
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(layer.weight, std=_SPREAD)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    return layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

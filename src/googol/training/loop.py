@@ -214,9 +214,11 @@ class _Run:
         if not hasattr(self.model, "diagnose"):
             return terms["loss"] < self.progress.best_loss
         problem = self.model.diagnose(terms)
-        if problem and self.fabric.is_global_zero:
-            kept = "the last weights before stay" if self.best_weights else "there are no good weights yet"
-            warnings.warn(f"after {self.progress.step} steps {problem}; {kept}", stacklevel=2)
+        at_end = self.progress.step >= self.total_steps
+        # At first nothing is well yet; that is worth a word when it was once, or never became so.
+        if problem and (at_end or self.best_weights is not None) and self.fabric.is_global_zero:
+            kept = "the last good ones" if self.best_weights is not None else "the last ones"
+            warnings.warn(f"after {self.progress.step} steps {problem}; the weights kept are {kept}", stacklevel=2)
         return problem is None
 
     @torch.no_grad()

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from googol.experiments.config.common import ImageShape, require
 from googol.experiments.config.networks import DCGAN, Network
-from googol.experiments.config.priors import Flow, HypersphericalUniform, NormalMixture, StandardNormal, TensorRing, VampPrior
+from googol.experiments.config.priors import (
+    Flow,
+    HypersphericalUniform,
+    NormalMixture,
+    StandardNormal,
+    TensorRing,
+)
 
 if TYPE_CHECKING:
     from googol import models
     from googol.data import Condition
 
 # How they were trained when they were published, but for the moving average of the weights and the epochs.
-_TRAINING: dict[str, Any] = {"epochs": 50, "schedule": "constant", "average_weights": 0.999, "warmup_steps": 0}
+_TRAINING: dict[str, Any] = {"epochs": 50, "schedule": "constant", "average_weights": 0.999}
 
 GeneratorPrior = StandardNormal | NormalMixture | TensorRing | Flow | HypersphericalUniform
 
@@ -39,8 +45,6 @@ class _Adversarial:
 
     def __post_init__(self) -> None:
         require(1, latents=self.latents, critic_steps=self.critic_steps)
-        if isinstance(self.prior, Flow) and isinstance(self.prior.base, VampPrior):
-            raise ValueError("a VampPrior is made of posteriors, which an adversarial model has none of")
 
     def _build(self, made: type, image_shape: ImageShape, **options: Any) -> Any:
         from torch import nn

@@ -26,5 +26,5 @@ def require_conditions(kind: str, schema: Sequence[Condition]) -> None:
 
 
 def wants_dequantized(model: Any) -> bool:
-    """Whether the choice of a model is one of pixels between the 256 levels, which its likelihood says if it has one."""
+    """Whether the choice of a model is one of pixels between the 256 levels, as its likelihood says if it has one."""
     return hasattr(model, "likelihood") and bool(model.likelihood.dequantized)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class StandardNormal:
     """Independent standard normal codes; nothing to learn."""
 
-    def build(self, latents: int, posterior: nn.Module, image_shape: ImageShape) -> nn.Module:
+    def build(self, latents: int, posterior: nn.Module | None, image_shape: ImageShape) -> nn.Module:
         """The prior p(z)."""
         from googol.priors import StandardNormal as Prior
 
@@ -33,12 +33,12 @@ class _Learnable:
     learnable: bool = True
     """learn the parameters of the prior, rather than keep those that it starts with"""
 
-    def build(self, latents: int, posterior: nn.Module, image_shape: ImageShape) -> Any:
+    def build(self, latents: int, posterior: nn.Module | None, image_shape: ImageShape) -> Any:
         """The prior p(z)."""
         prior = self._prior(latents, posterior, image_shape)
         return prior if self.learnable else prior.requires_grad_(False)
 
-    def _prior(self, latents: int, posterior: nn.Module, image_shape: ImageShape) -> nn.Module:
+    def _prior(self, latents: int, posterior: nn.Module | None, image_shape: ImageShape) -> nn.Module:
         raise NotImplementedError
 
 
@@ -52,7 +52,7 @@ class NormalMixture(_Learnable):
     def __post_init__(self) -> None:
         require(1, components=self.components)
 
-    def _prior(self, latents: int, posterior: nn.Module, image_shape: ImageShape) -> nn.Module:
+    def _prior(self, latents: int, posterior: nn.Module | None, image_shape: ImageShape) -> nn.Module:
         from googol.priors import NormalMixture as Prior
 
         return Prior(latents, components=self.components)
@@ -72,9 +72,11 @@ class VampPrior(_Learnable):
         if self.start == "random" and not self.learnable:
             raise ValueError("pseudo-inputs that are not learned must start from data, got start = 'random'")
 
-    def _prior(self, latents: int, posterior: nn.Module, image_shape: ImageShape) -> nn.Module:
+    def _prior(self, latents: int, posterior: nn.Module | None, image_shape: ImageShape) -> nn.Module:
         from googol.priors import VampPrior as Prior
 
+        if posterior is None:
+            raise ValueError("a vamp-prior is made of posteriors, which this model has none of; choose another prior")
         return Prior(posterior, image_shape, components=self.components, start=self.start, learnable=self.learnable)
 
 
@@ -82,7 +84,7 @@ class VampPrior(_Learnable):
 class HypersphericalUniform:
     """Codes uniform on the unit sphere, for posteriors on it; nothing to learn."""
 
-    def build(self, latents: int, posterior: nn.Module, image_shape: ImageShape) -> nn.Module:
+    def build(self, latents: int, posterior: nn.Module | None, image_shape: ImageShape) -> nn.Module:
         """The prior p(z)."""
         from googol.priors import HypersphericalUniform as Prior
 
@@ -103,7 +105,7 @@ class TensorRing(_Learnable):
     def __post_init__(self) -> None:
         require(1, rank=self.rank, components=self.components)
 
-    def _prior(self, latents: int, posterior: nn.Module, image_shape: ImageShape) -> nn.Module:
+    def _prior(self, latents: int, posterior: nn.Module | None, image_shape: ImageShape) -> nn.Module:
         return self._ring(latents, ())
 
     def build_joint(self, latents: int, schema: Sequence[Condition]) -> distributions.TensorRing:
@@ -146,7 +148,7 @@ class Flow(_Learnable):
     def __post_init__(self) -> None:
         require(1, transforms=self.transforms, hidden=min(self.hidden, default=1))
 
-    def _prior(self, latents: int, posterior: nn.Module, image_shape: ImageShape) -> nn.Module:
+    def _prior(self, latents: int, posterior: nn.Module | None, image_shape: ImageShape) -> nn.Module:
         from googol.priors import FlowPrior as Prior
 
         base = self.base.build(latents, posterior, image_shape)
