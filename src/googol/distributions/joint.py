@@ -111,6 +111,11 @@ class TensorRingDistribution(EvidenceDistribution):
         probs = self.chain.posterior(self.emissions.log_prob(rows))[self._visible]
         return probs.movedim(0, 1).reshape(*shape, *probs.shape[::2])
 
+    @property
+    def component_means(self) -> Tensor:
+        """The mean of every component of every variable, ``(n, N)`` as :meth:`component_probs`; without gradient."""
+        return self.emissions.moments()[0][self._visible].detach()
+
     @torch.no_grad()
     def bond_probs(self, variable: int, value: Tensor | None = None) -> Tensor:
         r"""p(a given v) of the bond between a variable and the next along the chain: a clustering of values.

@@ -59,7 +59,9 @@ def evaluate(
         train, test = (run.load(data, part, data_dir=data_dir) for part in ("train", "test"))
         classifier = cached_classifier(train, test, device=device, progress=progress)
         names = tuple(dict.fromkeys([*names, "classifier_accuracy"]))
-    extractor = InceptionFeatures().to(device) if features == "inception" and {"fid", *NEIGHBOURS} & set(names) else None
+    extractor = (
+        InceptionFeatures().to(device) if features == "inception" and {"fid", *NEIGHBOURS} & set(names) else None
+    )
     return measure(run.model, images, names, classifier=classifier, features=extractor, k=k, n=n, seed=seed)
 
 

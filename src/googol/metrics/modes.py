@@ -53,9 +53,7 @@ def count_modes(values: Tensor, sizes: list[int]) -> Modes:
     return Modes(len(counts), total, (shares * (total * shares).log()).sum().item())
 
 
-def modes(
-    model: Generative, classifier: Classifier, n: int = 10_000, *, batch_size: int = 500, seed: int = 0
-) -> Modes:
+def modes(model: Generative, classifier: Classifier, n: int = 10_000, *, batch_size: int = 500, seed: int = 0) -> Modes:
     """The modes of n images of a model, as a classifier sees them.
 
     What the classifier gets wrong adds modes that are not there: one of a hundred images, of a model with a single mode,

@@ -35,7 +35,7 @@ class AdversarialModel(nn.Module, ABC):
     Args:
         prior: Called without arguments, returns p(z).
         generator: From codes ``(n, latents)`` to images in [0, 1].
-        critic: From images to one number each, ``(n, 1)``.
+        critic: From images, their pixels moved to [−1, 1], to one number each, ``(n, 1)``.
         critic_steps: Turns of the critic for each of the generator.
         prior_gradient: "pathwise" or "score".
 
@@ -102,16 +102,16 @@ class AdversarialModel(nn.Module, ABC):
         if player == "critic":
             with torch.no_grad():
                 generated = self._generate(self.prior().sample((len(x),)))
-            return self._critic_terms(x, generated)
+            return self._critic_terms(_centered(x), _centered(generated))
         if player == "generator":
             return {"loss": self._generator_loss(len(x))}
         z = self.prior().sample((len(x),))
         generated = self._generate(z)
-        said = self.critic(generated)
+        said = self.critic(_centered(generated))
         spreads = [images.flatten(1).std(0, correction=0).mean() for images in (generated, x)]
         return {
             "loss": self._objective(said).mean(),
-            "gap": self.critic(x).mean() - said.mean(),
+            "gap": self.critic(_centered(x)).mean() - said.mean(),
             "diversity": spreads[0] / spreads[1].clamp_min(1e-12),
             "prior_entropy": -self.prior().log_prob(z).mean(),
         }
@@ -126,7 +126,7 @@ class AdversarialModel(nn.Module, ABC):
 
     @abstractmethod
     def _critic_terms(self, x: Tensor, generated: Tensor) -> dict[str, Tensor]:
-        """The loss of the critic, its gap, and whatever else it is made of."""
+        """The loss of the critic, its gap, and whatever else it is made of, for pixels in [−1, 1]."""
 
     @abstractmethod
     def _objective(self, said: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class AdversarialModel(nn.Module, ABC):
         prior = self.prior()
         pathwise = self._learns_prior and self.prior_gradient == "pathwise"
         z = prior.rsample((n,)) if pathwise else prior.sample((n,))
-        each = self._objective(self.critic(self._generate(z))).squeeze(-1)
+        each = self._objective(self.critic(_centered(self._generate(z)))).squeeze(-1)
         loss = each.mean()
         if not self._learns_prior or pathwise:
             return loss
@@ -152,6 +152,11 @@ class AdversarialModel(nn.Module, ABC):
     def sample(self, n: int) -> Tensor:
         """n images of codes drawn from the prior."""
         return self._generate(self.prior().sample((n,)))
+
+
+def _centered(x: Tensor) -> Tensor:
+    """Images in [0, 1] as the critic sees them, in [−1, 1]."""
+    return 2 * x - 1
 
 
 def score_function(log_prob: Tensor, values: Tensor) -> Tensor:

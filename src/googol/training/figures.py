@@ -94,7 +94,9 @@ def draw_figures(makers: Mapping[str, FigureMaker], model: Any, data: Dataset, f
 
 
 def samples(model: Any, data: Dataset) -> Figure | None:
-    """64 images drawn from the model."""
+    """64 images drawn from the model; of points in the plane, as images of two pixels, some thousand."""
+    if math.prod(data.image_shape) == 2:
+        return _points({"data": data.pixels(slice(CODES)), "samples": model.sample(CODES)})
     return _pictures(model.sample(64), columns=8, title="samples")
 
 
@@ -131,19 +133,20 @@ def latent_space(model: Any, data: Dataset) -> Figure | None:
 
 
 def prior(model: Any, data: Dataset) -> Figure | None:
-    """The density of the prior over pairs of latent variables, with codes drawn from q(z given x).
+    """The density of the prior over pairs of latent variables, with codes drawn from q(z given x), or else from it.
 
     Of a tensor ring, the components are shown too: an ellipse at one standard deviation for each pair of
     components, the darker the more probable. The pairs are those of the latent variables that tell most
     about the image.
     """
-    if not hasattr(model, "posterior") or not hasattr(model, "prior"):
+    if not hasattr(model, "prior"):
         return None
-    codes, others = _codes(model, data)
     distribution = model.prior()
+    codes, others = _codes(model, data) if hasattr(model, "posterior") else [distribution.sample((CODES,))] * 2
     is_ring = isinstance(distribution, TensorRingDistribution)
     if codes.shape[1] < 2 or not (is_ring or tuple(distribution.event_shape) == (2,)):
         return None
+    dots = "codes of images" if hasattr(model, "posterior") else "samples"
     # Codes drawn twice for the same image vary together as much as their mean varies between images.
     activity = ((codes - codes.mean(0)) * (others - others.mean(0))).mean(0)
     order = activity.argsort(descending=True).tolist()[: 2 * PANELS]
@@ -155,7 +158,7 @@ def prior(model: Any, data: Dataset) -> Figure | None:
             _components(axis, distribution.marginal(pair))
         axis.plot(*codes[:500, pair].T.cpu().numpy(), ".", color="black", markersize=1.5, alpha=0.5)
         axis.set(xlabel=f"z[{pair[0]}]", ylabel=f"z[{pair[1]}]")
-    figure.suptitle("prior: density, components (ellipses), codes of images (dots)")
+    figure.suptitle(f"prior: density, components (ellipses), {dots} (dots)")
     return figure
 
 
@@ -247,6 +250,14 @@ def _codes(model: Any, data: Dataset) -> Tensor:
 
 def _images(model: Any, data: Dataset, count: int) -> Tensor:
     return data.pixels(slice(count)).to(next(model.parameters()).device)
+
+
+def _points(sets: Mapping[str, Tensor]) -> Figure:
+    figure, axes = _panels(len(sets), size=4)
+    for axis, (title, points) in zip(axes, sets.items(), strict=True):
+        axis.plot(*points.flatten(1).T.cpu().numpy(), ".", markersize=2)
+        axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=title)
+    return figure
 
 
 def _pictures(images: Tensor, *, columns: int, title: str) -> Figure:
