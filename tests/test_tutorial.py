@@ -40,9 +40,10 @@ def explore(folder: str) -> None:
 def test_the_tutorial_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GOOGOL_CACHE", str(tmp_path / "cache"))
+    names: dict[str, object] = {}
     for language, block in BLOCK.findall(PAGE.read_text()):
         if language == "python":
-            exec(compile(block, PAGE.name, "exec"), {})
+            exec(compile(block, PAGE.name, "exec"), names)
             continue
         for arguments in commands(block):
             if arguments[0] == "explore":
@@ -52,4 +53,4 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
     labels = pd.read_csv("labels.csv")
     known = labels[labels["shape"] == labels["shape_imputed"]]
     assert len(known) > 0.8 * len(labels)
-    assert all(Image.open(name).size[0] > 60 for name in ("triangles.png", "large.png", "green.png"))
+    assert all(Image.open(name).size[0] > 60 for name in ("triangles.png", "large.png", "cool.png", "green.png"))
