@@ -139,6 +139,28 @@ def test_every_model_of_conditions_answers_the_same_commands(model: str, tmp_pat
     found = json.loads(capsys.readouterr().out)
     assert found["elbo"] < found["iwae"] < 0
     assert 0 < found["imputation_accuracy"] < 1
+    sets, some = ["--given", "digit=3..5"], tmp_path / "some.npz"
+    if model == "cvae":  # whose conditions have a distribution of their own
+        assert main(["query", run, *sets, "--json"]) == 0
+        probabilities = json.loads(capsys.readouterr().out)["beliefs"]["digit"]
+        assert sum(probabilities[value] for value in "345") == pytest.approx(1, abs=1e-5)
+        assert main(["sample", run, *sets, "-n", "40", "--out", str(some)]) == 0
+        assert set(np.load(some)["conditions"].flatten()) == {3, 4, 5}
+    else:
+        refused = {"query": "has no distribution of conditions", "sample": "for exact values alone, not for ranges"}
+        for command, message in refused.items():
+            assert main([command, run, *sets, *(["--out", str(some)] if command == "sample" else [])]) == 2
+            assert message in capsys.readouterr().err
+        assert not some.exists()
+    Image.new("L", (8, 8)).save(tmp_path / "x.png")
+    only_joint = {
+        ("sample", run, "--temperature", "0.5", "--out", str(some), "--overwrite"): "takes no --temperature",
+        ("edit", run, str(tmp_path / "x.png"), "--set", "digit=3", "--out", "y.png"): "cannot edit images",
+        ("explore", run): "train a joint-vae",
+    }
+    for command, message in only_joint.items():
+        assert main(list(command)) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_numbers_are_filled_in_with_their_mean(tmp_path: Path) -> None:

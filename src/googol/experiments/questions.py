@@ -98,7 +98,7 @@ def distribution_of_conditions(run: Run) -> TensorRingDistribution:
         ValueError: The model has none.
     """
     if not run.conditions or not hasattr(run.model, "label_distribution"):
-        raise ValueError(f"the model in {run.folder} has no distribution of conditions to ask; train a joint-vae")
+        raise ValueError(f"the model in {run.folder} has no distribution of conditions; train a joint-vae or a cvae")
     return run.model.label_distribution()
 
 

@@ -20,6 +20,7 @@ from googol.explorer.choices import Choice, ContradictionError, Pick, choose, de
 from googol.explorer.scales import Scale, scale_of
 from googol.explorer.words import RARE, frequency, listed
 from googol.metrics import evaluating
+from googol.models import JointVAE
 
 PICTURES = 16
 
@@ -90,10 +91,12 @@ class Explorer:
         run: A finished run.
 
     Raises:
-        ValueError: The model knows no conditions.
+        ValueError: The model is no joint model of codes and conditions.
     """
 
     def __init__(self, run: Run) -> None:
+        if not isinstance(run.model, JointVAE):
+            raise ValueError(f"the model in {run.folder} cannot do all that the page offers; train a joint-vae")
         labels = distribution_of_conditions(run)
         self.run = run
         self.conditions = run.conditions
