@@ -1,6 +1,7 @@
 """The commands from end to end on tiny settings, and what they say to mistakes."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -163,7 +164,7 @@ def test_every_model_of_conditions_answers_the_same_commands(model: str, tmp_pat
         assert message in capsys.readouterr().err
 
 
-def test_numbers_are_filled_in_with_their_mean(tmp_path: Path) -> None:
+def test_numbers_are_filled_in_with_their_mean(tmp_path: Path, capsys) -> None:
     generator = np.random.default_rng(0)
     shade = generator.uniform(size=(400, 1))
     images = (200 * shade[:, :, None] + 55 * generator.uniform(size=(400, 8, 8))).astype(np.uint8)
@@ -176,7 +177,11 @@ def test_numbers_are_filled_in_with_their_mean(tmp_path: Path) -> None:
         options += ["network:mlp", "--network.hidden", "32"]
         assert main(["train", model, "--data", str(data), "--out", str(run), *options]) == 0
         assert main(["impute", str(run), "--split", "test", "--out", str(labels)]) == 0
+        told = re.search(r"shade: 0 of 40 filled in, explains (.*)% of the variance", capsys.readouterr().out)
         table = pd.read_csv(labels)
+        error = (table["shade"] - table["shade_imputed"]).var(ddof=0) / table["shade"].var(ddof=0)
+        assert told is not None
+        assert float(told[1]) / 100 <= 1 - error + 1e-4
         assert table["shade_probability"].isna().all()
         assert np.corrcoef(table["shade"], table["shade_imputed"])[0, 1] > 0.7
         assert abs(table["shade"].mean() - table["shade_imputed"].mean()) < 1.5  # in its own units

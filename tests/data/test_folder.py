@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from googol.data import Condition, DataError, load
@@ -35,6 +36,9 @@ def test_images_and_conditions(tmp_path: Path) -> None:
         Condition("weight", None),
     )
     assert test.conditions.tolist() == [[1, 1, 1.75], [0, 2, 2], [1, 0, 2.25]]
+    assert test.files == ("7.png", "8.png", "9.png")
+    assert test.subset(slice(1, 3)).files == test.subset(torch.tensor([1, 2])).files == ("8.png", "9.png")
+    assert test.subset(torch.tensor([True, False, True])).hide(0.5, seed=1).files == ("7.png", "9.png")
 
 
 def test_the_order_of_rows_does_not_matter(tmp_path: Path) -> None:
@@ -225,6 +229,7 @@ def test_entries_of_a_declared_column(
     ("declared", "message"),
     [
         ("colour: [red, bleu]", "conditions.csv: unknown value of colour 'blue': expected one of 'red', 'bleu'; did"),
+        ("colour: [red, green]", "'red', 'green' (as it is declared in the .yaml file beside)"),
         ("colour: continuous", "conditions.csv: colour is continuous: expected a finite number, got 'blue'"),
         ("color: [red, blue]", "conditions.yaml: unknown column of conditions.csv 'color': expected one of"),
         ("split: [train, test]", "conditions.yaml: unknown column of conditions.csv 'split'"),

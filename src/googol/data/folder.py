@@ -47,7 +47,13 @@ def load_folder(path: Path, split: str) -> Dataset:
     for row, file in enumerate(index):
         with opened(path / files[file], str(path / files[file])) as image:
             images[row] = channels_first(image.convert(mode))
-    return Dataset(str(path), torch.from_numpy(images), torch.from_numpy(table.conditions[index]), table.schema)
+    return Dataset(
+        str(path),
+        torch.from_numpy(images),
+        torch.from_numpy(table.conditions[index]),
+        table.schema,
+        files=tuple(files[file] for file in index),
+    )
 
 
 def _common(path: Path, files: list[str]) -> tuple[tuple[int, int], str]:

@@ -115,7 +115,10 @@ def _encoded(condition: Condition, texts: np.ndarray) -> np.ndarray:
     texts = texts if condition.values is None else np.array([_whole(text, condition.values) for text in texts], object)
     known = _known(condition.name, texts)
     encoded = np.full(len(texts), np.nan)
-    encoded[known] = [condition.encode(text) for text in texts[known]]
+    try:
+        encoded[known] = [condition.encode(text) for text in texts[known]]
+    except ValueError as error:
+        raise ValueError(f"{error} (as it is declared in the .yaml file beside)") from error
     return encoded
 
 
