@@ -184,6 +184,10 @@ def test_numbers_are_filled_in_with_their_mean(tmp_path: Path, capsys) -> None:
         assert float(told[1]) / 100 <= 1 - error + 1e-4
         assert table["shade_probability"].isna().all()
         assert np.corrcoef(table["shade"], table["shade_imputed"])[0, 1] > 0.7
+        if model == "cvae":
+            for given, rare in (("shade=100..110", False), ("shade=1000..", True)):
+                assert main(["query", str(run), "--given", given]) == 0
+                assert ("hardly ever met that" in capsys.readouterr().out) == rare
         assert abs(table["shade"].mean() - table["shade_imputed"].mean()) < 1.5  # in its own units
 
 

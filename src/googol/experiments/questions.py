@@ -14,6 +14,7 @@ from googol.distributions import TensorRingDistribution, mutual_information
 from googol.experiments.run import Run
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+RARE = 1e-4  # what is less probable than this was hardly in the data, if at all
 
 
 @dataclass(frozen=True)

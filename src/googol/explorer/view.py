@@ -14,11 +14,11 @@ from torch import Tensor
 from googol.data import Given, load_image
 from googol.experiments import Answer, Run, ask, edit
 from googol.experiments.imputation import most_probable
-from googol.experiments.questions import distribution_of_conditions
+from googol.experiments.questions import RARE, distribution_of_conditions
 from googol.explorer.bars import Bars, bars_of_answer, bars_of_image
 from googol.explorer.choices import Choice, ContradictionError, Pick, choose, describe, name_value
 from googol.explorer.scales import Scale, scale_of
-from googol.explorer.words import RARE, frequency, listed
+from googol.explorer.words import frequency, listed
 from googol.metrics import evaluating
 from googol.models import JointVAE
 
