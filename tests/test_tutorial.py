@@ -40,9 +40,10 @@ def explore(folder: str) -> None:
 def test_the_tutorial_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GOOGOL_CACHE", str(tmp_path / "cache"))
+    names: dict[str, object] = {}
     for language, block in BLOCK.findall(PAGE.read_text()):
         if language == "python":
-            exec(compile(block, PAGE.name, "exec"), {})
+            exec(compile(block, PAGE.name, "exec"), names)
             continue
         for arguments in commands(block):
             if arguments[0] == "explore":
@@ -50,6 +51,8 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
             else:
                 assert main(arguments) == 0
     labels = pd.read_csv("labels.csv")
+    truth = pd.read_csv("shapes/conditions.csv").set_index("file").loc[labels["file"], "shape"]
+    assert labels["shape"].to_numpy()[truth.notna()].tolist() == truth.dropna().tolist()
     known = labels[labels["shape"] == labels["shape_imputed"]]
     assert len(known) > 0.8 * len(labels)
-    assert all(Image.open(name).size[0] > 60 for name in ("triangles.png", "large.png", "green.png"))
+    assert all(Image.open(name).size[0] > 60 for name in ("triangles.png", "large.png", "cool.png", "green.png"))

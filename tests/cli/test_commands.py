@@ -1,6 +1,7 @@
 """The commands from end to end on tiny settings, and what they say to mistakes."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -139,9 +140,31 @@ def test_every_model_of_conditions_answers_the_same_commands(model: str, tmp_pat
     found = json.loads(capsys.readouterr().out)
     assert found["elbo"] < found["iwae"] < 0
     assert 0 < found["imputation_accuracy"] < 1
+    sets, some = ["--given", "digit=3..5"], tmp_path / "some.npz"
+    if model == "cvae":  # whose conditions have a distribution of their own
+        assert main(["query", run, *sets, "--json"]) == 0
+        probabilities = json.loads(capsys.readouterr().out)["beliefs"]["digit"]
+        assert sum(probabilities[value] for value in "345") == pytest.approx(1, abs=1e-5)
+        assert main(["sample", run, *sets, "-n", "40", "--out", str(some)]) == 0
+        assert set(np.load(some)["conditions"].flatten()) == {3, 4, 5}
+    else:
+        refused = {"query": "has no distribution of conditions", "sample": "for exact values alone, not for ranges"}
+        for command, message in refused.items():
+            assert main([command, run, *sets, *(["--out", str(some)] if command == "sample" else [])]) == 2
+            assert message in capsys.readouterr().err
+        assert not some.exists()
+    Image.new("L", (8, 8)).save(tmp_path / "x.png")
+    only_joint = {
+        ("sample", run, "--temperature", "0.5", "--out", str(some), "--overwrite"): "takes no --temperature",
+        ("edit", run, str(tmp_path / "x.png"), "--set", "digit=3", "--out", "y.png"): "cannot edit images",
+        ("explore", run): "train a joint-vae",
+    }
+    for command, message in only_joint.items():
+        assert main(list(command)) == 2
+        assert message in capsys.readouterr().err
 
 
-def test_numbers_are_filled_in_with_their_mean(tmp_path: Path) -> None:
+def test_numbers_are_filled_in_with_their_mean(tmp_path: Path, capsys) -> None:
     generator = np.random.default_rng(0)
     shade = generator.uniform(size=(400, 1))
     images = (200 * shade[:, :, None] + 55 * generator.uniform(size=(400, 8, 8))).astype(np.uint8)
@@ -154,9 +177,17 @@ def test_numbers_are_filled_in_with_their_mean(tmp_path: Path) -> None:
         options += ["network:mlp", "--network.hidden", "32"]
         assert main(["train", model, "--data", str(data), "--out", str(run), *options]) == 0
         assert main(["impute", str(run), "--split", "test", "--out", str(labels)]) == 0
+        told = re.search(r"shade: 0 of 40 filled in, explains (.*)% of the variance", capsys.readouterr().out)
         table = pd.read_csv(labels)
+        assert told is not None
+        explained = 1 - ((table["shade"] - table["shade_imputed"]) ** 2).mean() / table["shade"].var(ddof=0)
+        assert float(told[1]) / 100 == pytest.approx(explained, abs=1e-4)
         assert table["shade_probability"].isna().all()
         assert np.corrcoef(table["shade"], table["shade_imputed"])[0, 1] > 0.7
+        if model == "cvae":
+            for given, rare in (("shade=100..110", False), ("shade=1000..", True)):
+                assert main(["query", str(run), "--given", given]) == 0
+                assert ("hardly ever met that" in capsys.readouterr().out) == rare
         assert abs(table["shade"].mean() - table["shade_imputed"].mean()) < 1.5  # in its own units
 
 

@@ -57,6 +57,7 @@ def test_available_and_get(tmp_path: Path) -> None:
             "mnits",
             "unknown data set 'mnits': expected one of 'digits', 'mnist', 'fashion-mnist', 'static-mnist', ",
         ),
+        ("faces", "; nor is there an .npz file or a folder of that name"),
         ("no/such", "no/such does not exist: expected an .npz file or a folder of images"),
         ("no.npz", "no.npz does not exist: expected an .npz file or a folder of images"),
         (__file__, "test_catalogue.py must be an .npz file or a folder of images"),

@@ -160,6 +160,7 @@ def test_numbers_that_stand_for_nothing(condition: Condition, number: float) -> 
         ({"conditions": torch.tensor([[3.0, 0], [0, 0]])}, "'hair' must be one of 0 … 2 or NaN, got 3"),
         ({"conditions": torch.tensor([[0.5, 0], [0, 0]])}, "'hair' must be one of 0 … 2 or NaN, got 0.5"),
         ({"conditions": torch.tensor([[0, 0], [0, torch.inf]])}, "'age' must be finite or NaN, got inf"),
+        ({"files": ("a.png",)}, "files must be the names of all 2 images, got 1"),
         ({"schema": (AGE, AGE)}, "names of the conditions must be distinct"),
         ({"noise": "binarise"}, "unknown noise 'binarise': expected one of 'none', 'binarize', 'dequantize'; did you"),
     ],

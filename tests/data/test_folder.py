@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from googol.data import Condition, DataError, load
@@ -35,6 +36,9 @@ def test_images_and_conditions(tmp_path: Path) -> None:
         Condition("weight", None),
     )
     assert test.conditions.tolist() == [[1, 1, 1.75], [0, 2, 2], [1, 0, 2.25]]
+    assert test.files == ("7.png", "8.png", "9.png")
+    assert test.subset(slice(1, 3)).files == test.subset(torch.tensor([1, 2])).files == ("8.png", "9.png")
+    assert test.subset(torch.tensor([True, False, True])).hide(0.5, seed=1).files == ("7.png", "9.png")
 
 
 def test_the_order_of_rows_does_not_matter(tmp_path: Path) -> None:
@@ -183,4 +187,73 @@ def test_decompression_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, li
 
 def test_no_images(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has no images \(bmp, gif, jpeg"):
+        load(tmp_path, "train")
+
+
+DECLARED = "colour: [red, blue, grey]\nlegs: continuous\n"
+
+
+def test_declared_values_have_the_order_of_the_declaration(tmp_path: Path) -> None:
+    write(tmp_path, HEADER, *ROWS)
+    (tmp_path / "conditions.yaml").write_text(DECLARED)
+    data = load(tmp_path, "test")
+    assert data.schema == (
+        Condition("colour", ("red", "blue", "grey")),
+        Condition("legs", None),
+        Condition("weight", None),
+    )
+    assert data.conditions.tolist() == [[0, 1, 1.75], [1, 2, 2], [0, 0, 2.25]]
+
+
+@pytest.mark.parametrize(
+    ("declared", "entries", "numbers"),
+    [
+        ("[small, medium, large]", ("large", "", "small", "nan"), [2, -1, 0, -1]),
+        ("[no, yes]", ("yes", "no", "", ""), [1, 0, -1, -1]),
+        ("[3, 2, 1]", ("1.0", "2", "", "3.00"), [2, 1, -1, 0]),
+        ("['1.0', '1']", ("1.0", "1", "", ""), [0, 1, -1, -1]),
+        ("[0.5, 1.5]", ("1.5", "", "", "0.5"), [1, -1, -1, 0]),
+        ("continuous", ("1", "2", "", "3"), [1, 2, -1, 3]),
+    ],
+)
+def test_entries_of_a_declared_column(
+    tmp_path: Path, declared: str, entries: tuple[str, ...], numbers: list[float]
+) -> None:
+    rows = [f"{i}.png,{entry},test" for i, entry in enumerate(entries)]
+    write(tmp_path, "file,x,split", *rows, images=GREY[:4])
+    (tmp_path / "conditions.yaml").write_text(f"x: {declared}\n")
+    assert load(tmp_path, "test").conditions[:, 0].nan_to_num(-1).tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ("colour: [red, bleu]", "conditions.csv: unknown value of colour 'blue': expected one of 'red', 'bleu'; did"),
+        ("colour: [red, green]", "'red', 'green' (as it is declared in the .yaml file beside)"),
+        ("colour: continuous", "conditions.csv: colour is continuous: expected a finite number, got 'blue'"),
+        ("color: [red, blue]", "conditions.yaml: unknown column of conditions.csv 'color': expected one of"),
+        ("split: [train, test]", "conditions.yaml: unknown column of conditions.csv 'split'"),
+        ("colour: [red, red]", "conditions.yaml: the values of condition 'colour' must be distinct"),
+        ("colour: [red]", "conditions.yaml: condition 'colour' must have at least two values"),
+        ("colour: []", "conditions.yaml: condition 'colour' must have at least two values"),
+        ("colour: red", "conditions.yaml: colour must be a list of its values in their order"),
+        ("colour:", "conditions.yaml: colour must be a list of its values in their order"),
+        ("colour: [red, [blue]]", "conditions.yaml: colour must be a list of its values in their order"),
+        ("colour: [red, '']", "conditions.yaml: colour must be a list of its values in their order"),
+        ("[red, blue]", "conditions.yaml must have lines like 'size: [small, medium, large]'"),
+        ("", "conditions.yaml must have lines like"),
+        ("colour: [red", "conditions.yaml is not a YAML file in UTF-8"),
+    ],
+)
+def test_declarations_that_do_not_fit(tmp_path: Path, declared: str, message: str) -> None:
+    write(tmp_path, HEADER, *ROWS)
+    (tmp_path / "conditions.yaml").write_text(declared)
+    with pytest.raises(DataError, match=re.escape(message)) as caught:
+        load(tmp_path, "test")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_declaration_needs_something_to_be_about(tmp_path: Path) -> None:
+    (write(tmp_path) / "conditions.yaml").write_text(DECLARED)
+    with pytest.raises(DataError, match=r"has a conditions\.yaml, but no conditions\.csv"):
         load(tmp_path, "train")

@@ -84,7 +84,19 @@ def test_what_is_refused(run, question, message):
         question(run)
 
 
+def test_every_model_with_a_distribution_of_conditions_is_asked_alike():
+    torch.manual_seed(0)
+    choice = config.CVAE(latents=2, network=config.MLP(hidden=(8,)))
+    model = choice.build(SHAPE, SCHEMA)
+    digits = torch.arange(4000) % 10
+    rows = torch.stack([digits, digits % 2, digits + 0.5 * torch.randn(4000)], 1)
+    model.on_epoch_start(0, lambda: iter([(torch.rand(4000, *SHAPE), rows)]))
+    answer = ask(Run(Path("RUN"), model, choice, SHAPE, SCHEMA, "digits"), parse_given(["digit=2,4,5"], SCHEMA))
+    assert answer.beliefs["parity"].probabilities["even"] == pytest.approx(2 / 3, abs=0.1)
+    assert 2.5 < answer.beliefs["ink"].mean < 4.8
+
+
 def test_a_model_without_conditions_is_not_asked(run):
     plain = Run(Path("RUN"), config.VAE(latents=2).build(SHAPE, ()), config.VAE(latents=2), SHAPE, (), "digits")
-    with pytest.raises(ValueError, match="has no distribution of conditions to ask"):
+    with pytest.raises(ValueError, match="has no distribution of conditions; train a joint-vae or a cvae"):
         ask(plain, parse_given([], ()))

@@ -8,10 +8,13 @@ import pytest
 import yaml
 
 from googol.cli import main
-from googol.experiments import config
+from googol.data import Condition, parse_given
+from googol.data.celeba import CelebA
+from googol.experiments import config, open_run
 from googol.experiments.reproduction import Cell, Reproduction, read_results, run_all, settings_of
 from googol.experiments.table import merge, read_row, read_table, tables
 from googol.experiments.table_page import summary, write_page
+from googol.experiments.table_pictures import images_under
 
 TABLE = {
     "title": "Digits",
@@ -126,6 +129,69 @@ def test_the_page_says_shares_in_per_cent_and_who_judges(folder, where):
     assert "The classifier that judges is right about 99.58 % of real images." in page
     assert "| Normal | 39.10 | 4.00 |  |  | 86.34 % | 90.00 % |  |  |" in page
     assert "| Ring | 25.00 | 3.00 | +14.10 | +1.00 |  | 95.00 % |  | +5.00 % |" in page
+
+
+def test_pictures_are_drawn_from_runs_and_shown_on_the_page(folder, where, capsys):
+    (folder / "joint.yaml").write_text(
+        "title: Joint\nsettings: {model: {kind: joint-vae, warmup_epochs: 1, prior: {kind: tensor-ring, rank: 2}}}\n"
+    )
+    (folder / "table.yaml").write_text(
+        yaml.safe_dump(
+            TABLE
+            | {
+                "baseline": "joint",
+                "data": {
+                    "digits": {"pictures": {"any": [], "a three": ["digit=3"], "odd": ["digit=1,3,5,7,9"]}},
+                    "few": {"settings": {"data": "digits", "missing": 0.9, "missing_seed": 3}},
+                },
+            }
+        )
+    )
+    arguments = ["reproduce", str(folder), "--row", "joint", "--seeds", "1"]
+    arguments += ["--runs", str(where.runs), "--results", str(where.results)]
+    assert main(arguments) == 0
+    names = ("joint-digits-samples.png", "joint-digits-codes.png")
+    samples, codes = (where.results / "small" / name for name in names)
+    assert {path.name for path in samples.parent.glob("joint-*.png")} == set(names)
+    page = (samples.parent / "README.md").read_text()
+    assert page.count("Each row of images was drawn under the conditions beside it") == 1
+    assert f"| ![Joint: rows of images, each drawn under the conditions beside it]({samples.name}) |" in page
+    before = samples.stat().st_mtime_ns
+    codes.unlink()
+    assert main([*arguments, "--show"]) == 0  # what is there is left as it is
+    assert samples.stat().st_mtime_ns == before
+    assert "![Joint: codes of test images]" not in (samples.parent / "README.md").read_text()
+    samples.unlink()
+    assert main([*arguments, "--show"]) == 0
+    assert samples.exists()
+    assert codes.exists()
+
+
+def test_a_row_of_images_for_each_choice(folder, where):
+    (folder / "joint.yaml").write_text(
+        "title: Joint\nsettings: {model: {kind: joint-vae, warmup_epochs: 1, prior: {kind: tensor-ring, rank: 2}}}\n"
+    )
+    table = read_table(str(folder))
+    cell = Cell(table, table.row("joint"), "digits", 0)
+    where.run(cell)
+    run = open_run(where.folder(cell))
+    figure = images_under(run, {"any": [], "a three": ["digit=3"]})
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["any", "a three"]
+    assert axis.images[0].get_size() == (2 * 9 + 1, 8 * 9 + 1)
+    with pytest.raises(ValueError, match="unknown condition 'digits'"):
+        images_under(run, {"a three": ["digits=3"]})
+
+
+def test_the_pictures_of_every_table_are_of_conditions_that_there_are():
+    schemas = {
+        "mnist": [Condition("digit", tuple("0123456789"))],
+        "celeba": [Condition(name, ("0", "1")) for name in CelebA.default_conditions],
+    }
+    for table in map(read_table, tables()):
+        for data, choices in table.pictures.items():
+            for texts in choices.values():
+                parse_given(texts, schemas[table.settings[data]["data"]])
 
 
 def test_another_kind_replaces_the_options_of_the_former():

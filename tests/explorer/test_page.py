@@ -120,6 +120,32 @@ def test_an_upload_is_read_and_a_bad_file_refused(page, tmp_path):
     sync_api.expect(page.locator("#figures img")).to_have_count(2)
 
 
+def test_a_large_file_is_refused_by_the_browser_and_by_the_server(page, address, tmp_path):
+    """The visitor is told how large it may be, and can go on."""
+    large, good = tmp_path / "large.png", tmp_path / "good.png"
+    large.write_bytes(bytes(10 * 2**20 + 1))
+    Image.new("RGB", (30, 30), "blue").save(good)
+    said(page, "of up to 10 MB", "#said-of-one")
+    page.locator("input[type=file]").first.set_input_files(large)
+    sync_api.expect(page.get_by_test_id("toast-body")).to_contain_text(
+        "exceed the maximum allowed size of 10", timeout=PATIENCE
+    )
+    page.locator("input[type=file]").first.set_input_files(good)
+    said(page, "Your picture. The model takes it for", "#said-of-one")
+    allowed, refused = (
+        page.request.post(f"{address}/gradio_api/upload", multipart={"files": file}) for file in (good, large)
+    )
+    assert allowed.ok
+    assert refused.status == 413
+
+
+def test_few_bytes_that_would_fill_the_memory_are_refused(page, tmp_path):
+    Image.new("1", (10_000, 10_000)).save(tmp_path / "black.png")
+    assert (tmp_path / "black.png").stat().st_size < 100_000
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "black.png")
+    said(page, "This cannot be used: the file is too large for an image: it has more than 89.5 million", "#said-of-one")
+
+
 def test_two_visitors_do_not_disturb_each_other(page, browser, address):
     other = visit(browser, address)
     page.get_by_label("disc").first.check()

@@ -141,5 +141,5 @@ def test_every_picture_has_a_text_and_texts_are_escaped(explorer):
 def test_a_model_without_conditions_has_no_page(run):
     choice = config.VAE(latents=2, network=config.MLP(hidden=(4,)))
     plain = Run(run.folder, choice.build((1, 8, 8), ()), choice, (1, 8, 8), (), "digits")
-    with pytest.raises(ValueError, match="no distribution of conditions"):
+    with pytest.raises(ValueError, match="cannot do all that the page offers"):
         Explorer(plain)

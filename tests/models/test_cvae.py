@@ -7,7 +7,7 @@ import torch
 from linear_parts import CODES, NAN, STEP, Flat, Pixels, X, Y, coding, completions, repeated, within
 from torch import Tensor
 
-from googol.distributions import Categorical, Normal, TensorRing
+from googol.distributions import Categorical, Interval, Normal, OneOf, TensorRing
 from googol.models import CVAE
 from googol.networks import ConditionCoding
 from googol.posteriors import ConditionedPosterior, DiagonalNormal
@@ -121,6 +121,9 @@ def test_generating_keeps_what_is_given_and_draws_the_rest_from_the_ring():
     probs = model.condition_prior().component_probs(torch.tensor([NAN, 1.0], dtype=torch.float64))[0]
     found = conditions[:, 0].long().bincount(minlength=3) / 20_000
     torch.testing.assert_close(found.double(), probs, atol=0.015, rtol=0)
+    _, conditions = model.generate(1000, within={0: OneOf([0, 2]), 1: Interval(0, 1)})
+    assert set(conditions[:, 0].tolist()) == {0.0, 2.0}
+    assert 0 <= conditions[:, 1].min() < conditions[:, 1].max() <= 1
     _, conditions = model.generate(4, Y.float())
     known = ~Y.isnan()
     assert conditions[known].float().equal(Y[known].float())

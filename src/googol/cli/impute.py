@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from googol.cli import arguments as shared
-from googol.data import SPLITS, unknown
+from googol.data import SPLITS, Condition, unknown
 from googol.experiments import impute, open_run
 from googol.training import write_file
 
@@ -18,7 +18,8 @@ Examples:
   googol impute RUN --split test --out labels.csv
   googol impute RUN --data faces/ --split train --out labels.csv
 
-The CSV file has a row for each image: its number in the split, and for each condition, say digit, the columns
+The CSV file has a row for each image: its number in the split, its name in a folder of images, and for each condition,
+say digit, the columns
   digit              the known value, or the one filled in
   digit_imputed      what the model says: of a missing value, given the image and the known conditions; of a known
                      one, given the image alone
@@ -57,9 +58,9 @@ class Impute:
         write_file(self.out, table.to_csv(index=False).encode())
         missing = data.conditions.isnan().sum(0).tolist()
         filled = {condition.name: int(count) for condition, count in zip(run.conditions, missing, strict=True)}
-        for name, count in filled.items():
-            right = f", right for {accuracy.each[name]:.2%} of the known ones" if name in accuracy.each else ""
-            print(f"{name}: {count} of {len(data)} filled in{right}")
+        for condition in run.conditions:
+            found = f"{condition.name}: {filled[condition.name]} of {len(data)} filled in"
+            print(found + _judged(condition, accuracy.each.get(condition.name)))
         print(f"written to {self.out}")
         return {
             "imputation_accuracy": accuracy.mean,
@@ -68,6 +69,15 @@ class Impute:
             "filled_in": filled,
             "out": str(self.out),
         }
+
+
+def _judged(condition: Condition, accuracy: float | None) -> str:
+    """How well a condition is filled in, in words."""
+    if accuracy is None:
+        return ""
+    if condition.is_categorical:
+        return f", right for {accuracy:.2%} of the known ones"
+    return f", explains {accuracy:.2%} of the variance of the known ones"
 
 
 def parse(arguments: list[str]) -> Any:

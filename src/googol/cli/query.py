@@ -11,6 +11,7 @@ from tyro.conf import UseAppendAction, arg
 from googol.cli import arguments as shared
 from googol.data import parse_given
 from googol.experiments import Belief, ask, open_run
+from googol.experiments.questions import RARE
 
 DESCRIPTION = """\
 Ask a model about its conditions: how probable a choice is, and what goes with it. The answers are exact: the codes and
@@ -51,6 +52,8 @@ class Query:
             choice = ", ".join(self.given)
             number = f"log-density {answer.log_prob:.4g}" if density else f"probability {math.exp(answer.log_prob):.4g}"
             print(f"{choice}: {number}")
+            if not density and answer.log_prob < math.log(RARE):
+                print("The model has hardly ever met that: what follows is a guess.")
         for name, belief in answer.beliefs.items():
             print(f"\n{name}")
             _tell(belief)

@@ -13,6 +13,7 @@ from googol.data import unknown
 from googol.experiments.reproduction import Cell, Reproduction, run_all
 from googol.experiments.table import Row, Table, read_table, tables
 from googol.experiments.table_page import number, summary, write_page
+from googol.experiments.table_pictures import draw_pictures
 
 DESCRIPTION = """\
 Train and measure the rows of a published table, and put the numbers beside the published ones.
@@ -51,7 +52,7 @@ class Reproduce:
     results: Path = Path("results")
     """folder of the results"""
     show: bool = False
-    """run nothing; print the table and write its page"""
+    """train nothing; print the table and write its page, with pictures of the runs that are there"""
     json: bool = False
     """print one JSON object"""
     data_dir: shared.DataDir = None
@@ -70,13 +71,15 @@ class Reproduce:
         for name in data:
             if name not in table.data:
                 raise ValueError(unknown(f"data set of {table.name}", name, table.data))
+        seeds = range(self.seeds) if self.seed is None else [self.seed]
+        cells = [Cell(table, row, name, seed) for seed in seeds for name in data for row in rows]
+        where = Reproduction(self.runs, self.results, self.budget, self.data_dir)
         if not self.show:
-            seeds = range(self.seeds) if self.seed is None else [self.seed]
-            cells = [Cell(table, row, name, seed) for seed in seeds for name in data for row in rows]
             for cell in cells:
                 cell.experiment()  # a mistake in a row is told before anything is trained
-            where = Reproduction(self.runs, self.results, self.budget, self.data_dir)
             run_all(where, cells, jobs=self.jobs)
+        for cell in cells:
+            draw_pictures(where, cell)
         found = summary(table, self.results, rows)
         found["rows"] = [entry for entry in found["rows"] if entry["data"] in data]
         if any(entry["seeds"] for entry in found["rows"]):

@@ -16,6 +16,7 @@ from googol.cli import arguments as shared
 from googol.data import Given, parse_given, unknown
 from googol.experiments import Run, open_run
 from googol.metrics import evaluating
+from googol.models import JointVAE
 from googol.training import grid_png, write_file
 
 DESCRIPTION = """\
@@ -45,7 +46,8 @@ class Sample:
     n: Annotated[int, arg(aliases=["-n"])] = 64
     """number of images"""
     temperature: float = 1.0
-    """what the distances of codes from the means of their components are multiplied by; below 1 for typical images"""
+    """of a joint-vae: what the distances of codes from the means of their components are multiplied by; below 1 for
+    typical images"""
     seed: int = 0
     """seed of the images"""
     overwrite: bool = False
@@ -59,25 +61,19 @@ class Sample:
             raise ValueError(f"--out must end with .png or .npz, got {self.out}")
         shared.refuse_existing(self.out, overwrite=self.overwrite)
         run = open_run(self.folder)
+        if self.temperature != 1 and not isinstance(run.model, JointVAE):
+            raise ValueError(f"the model in {run.folder} takes no --temperature; train a joint-vae")
         given, rows = self._given(run)
         with evaluating(run.model, seed=self.seed):
             if run.conditions:
-                options = self._options(run, given)
-                images, conditions = run.model.generate(len(rows), rows, **options)
+                options = {} if self.temperature == 1 else {"temperature": self.temperature}
+                images, conditions = run.model.generate(len(rows), rows, within=given.within, **options)
             else:
                 images, conditions = run.model.sample(self.n), rows
         columns = self.n if self.each else math.ceil(math.sqrt(self.n))
         content = _arrays(run, images, conditions) if self.out.suffix == ".npz" else grid_png(images, columns=columns)
         write_file(self.out, content)
         shared.note(f"{len(images)} images in {self.out}")
-
-    def _options(self, run: Run, given: Given) -> dict[str, Any]:
-        """What only a joint model can do."""
-        asked = {"within": given.within or None, "temperature": None if self.temperature == 1 else self.temperature}
-        options = {name: value for name, value in asked.items() if value is not None}
-        if options and not hasattr(run.model, "label_distribution"):
-            raise ValueError(f"the model in {run.folder} takes no ranges, sets or temperature; train a joint-vae")
-        return options
 
     def _given(self, run: Run) -> tuple[Given, Tensor]:
         """What is known of the conditions of all images, and a row of values for each."""

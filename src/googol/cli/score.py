@@ -26,6 +26,7 @@ Examples:
 The CSV file has a row for each image, with the columns
   data               the name of its data set
   index              its number in the split
+  file               its name in a folder of images
   log_px             log p(x) in nats, an importance-weighted bound from below
   typicality         the share of validation images with no higher log p(x), itself among them: if it is one more image
                      of their kind, this is at most 0.01 with a probability of at most 0.01

@@ -158,7 +158,7 @@ def load(
     elif path.suffix or len(path.parts) > 1:
         raise DataError(f"{path} does not exist: expected an .npz file or a folder of images")
     else:
-        raise DataError(_unknown(str(name)))
+        raise DataError(f"{_unknown(str(name))}; nor is there an .npz file or a folder of that name")
     return data if conditions is None else data.select(conditions)
 
 

@@ -103,6 +103,7 @@ class Dataset:
             unit interval, see :meth:`dequantized`.
         exact: Whether these are the published images in the published split, if there is one.
         remark: What sets them apart from those of publications, in a few words.
+        files: The names of the n images, if each is a file of its own; else empty.
 
     Raises:
         ValueError: Shapes or types disagree, a condition has a value that it cannot take, or there is no such noise.
@@ -127,6 +128,7 @@ class Dataset:
     noise: Noise = "none"
     exact: bool = True
     remark: str = ""
+    files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.noise not in get_args(Noise):
@@ -142,6 +144,8 @@ class Dataset:
                 f"conditions must be float32 of shape {expected}, "
                 f"got {self.conditions.dtype} of shape {tuple(self.conditions.shape)}"
             )
+        if self.files and len(self.files) != len(self.images):
+            raise ValueError(f"files must be the names of all {len(self.images)} images, got {len(self.files)}")
         if len(set(self.names)) != len(self.names):
             raise ValueError(f"the names of the conditions must be distinct, got {self.names}")
         for condition, column in zip(self.schema, self.conditions.unbind(1), strict=True):
@@ -206,7 +210,9 @@ class Dataset:
 
     def subset(self, index: Tensor | slice) -> "Dataset":
         """Some of the images with their conditions."""
-        return replace(self, images=self.images[index], conditions=self.conditions[index])
+        rows = torch.arange(len(self))[index].tolist() if self.files else []
+        files = tuple(self.files[row] for row in rows)
+        return replace(self, images=self.images[index], conditions=self.conditions[index], files=files)
 
     def select(self, names: Iterable[str]) -> "Dataset":
         """All images with some of the conditions, in the order given.

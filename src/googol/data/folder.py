@@ -21,9 +21,9 @@ def load_folder(path: Path, split: str) -> Dataset:
     """The images of one split of a folder and its subfolders.
 
     All images must have the same size. They are grey if every one is, else RGB; transparency is dropped.
-    ``conditions.csv`` in the folder, if it is there, has a row for each image, see
-    :func:`googol.data.table.read_conditions`; its column ``split`` divides them, else they are divided
-    80 / 10 / 10 at random.
+    ``conditions.csv`` in the folder, if it is there, has a row for each image, and ``conditions.yaml`` can declare
+    its columns, see :func:`googol.data.table.read_conditions`; the column ``split`` divides them, else they are
+    divided 80 / 10 / 10 at random.
 
     Raises:
         DataError: There are no images, they differ in size, one is damaged, or the CSV file does not fit.
@@ -38,6 +38,8 @@ def load_folder(path: Path, split: str) -> Dataset:
     size, mode = _common(path, files)
     if (path / "conditions.csv").exists():
         table = read_conditions(path / "conditions.csv", files)
+    elif (path / "conditions.yaml").exists():
+        raise DataError(f"{path} has a conditions.yaml, but no conditions.csv that it could be about")
     else:
         table = Table((), np.empty((len(files), 0), np.float32), None)
     index = members(divide(len(files)) if table.parts is None else table.parts, split, str(path))
@@ -45,7 +47,13 @@ def load_folder(path: Path, split: str) -> Dataset:
     for row, file in enumerate(index):
         with opened(path / files[file], str(path / files[file])) as image:
             images[row] = channels_first(image.convert(mode))
-    return Dataset(str(path), torch.from_numpy(images), torch.from_numpy(table.conditions[index]), table.schema)
+    return Dataset(
+        str(path),
+        torch.from_numpy(images),
+        torch.from_numpy(table.conditions[index]),
+        table.schema,
+        files=tuple(files[file] for file in index),
+    )
 
 
 def _common(path: Path, files: list[str]) -> tuple[tuple[int, int], str]:

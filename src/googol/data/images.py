@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["channels_first", "load_image", "opened"]
 
+# Pillow reads many more, some of them by calling other programs.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
 
 @contextmanager
 def opened(source: Path | BinaryIO, what: str) -> "Iterator[Image]":
-    """An open image file. Only its head has been read; the block decodes the rest.
+    """An open image file of one of `FORMATS`. Only its head has been read; the block decodes the rest.
 
     Raises:
         DataError: It does not exist, is no image, truncated, damaged, or so large (Pillow's limit, 89 megapixels)
@@ -30,7 +33,7 @@ def opened(source: Path | BinaryIO, what: str) -> "Iterator[Image]":
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source) as image:
+            with Image.open(source, formats=FORMATS) as image:
                 yield image
     except DataError:
         raise
@@ -41,7 +44,8 @@ def opened(source: Path | BinaryIO, what: str) -> "Iterator[Image]":
     except UnidentifiedImageError as error:
         raise DataError(f"{what} is not an image that can be read") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DataError(f"{what} is too large for an image: {error}") from error
+        most = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise DataError(f"{what} is too large for an image: it has more than {most:.3g} million pixels") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise DataError(f"{what} is truncated or damaged: {error}") from error
 
@@ -70,11 +74,16 @@ def load_image(source: Path | BinaryIO, image_shape: tuple[int, int, int]) -> to
         ValueError: The channels are neither 1 nor 3.
     """
     from PIL import ImageOps
+    from PIL.ExifTags import Base
 
     channels, height, width = image_shape
     if channels not in (1, 3):
         raise ValueError(f"image_shape must have 1 or 3 channels, got {channels}")
     with opened(source, str(source) if isinstance(source, Path) else "the file") as image:
-        upright = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
-        fitted = upright if upright.size == (width, height) else ImageOps.fit(upright, (width, height))
-        return torch.from_numpy(channels_first(fitted).copy()).unsqueeze(0).float() / 255
+        mode = "L" if channels == 1 else "RGB"
+        # Scaled first and turned then, and converted only if need be: a copy of a large image takes 350 MB.
+        on_its_side = image.getexif().get(Base.Orientation, 1) >= 5
+        plain = image if image.mode == mode else image.convert(mode)
+        fitted = ImageOps.fit(plain, (height, width) if on_its_side else (width, height))
+        upright = ImageOps.exif_transpose(fitted)
+        return torch.from_numpy(channels_first(upright).copy()).unsqueeze(0).float() / 255

@@ -1,6 +1,7 @@
 """Conditions of images in a CSV file."""
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from googol.data.dataset import Condition
+from googol.data.declaration import read_declaration
 from googol.data.files import DataError
+from googol.data.names import unknown
 
 __all__ = ["Table", "read_conditions"]
 
@@ -30,12 +33,15 @@ def read_conditions(path: Path, files: Sequence[str]) -> Table:
     The first line of the CSV file has the names of its columns. The first column, ``file``, says which image
     a row is about; a column ``split`` divides the images; every other column is a condition. An empty entry
     is missing. A condition is continuous if all its entries are numbers, and one of them is not an integer
-    or there are more than 20 different ones; else it is categorical, its values the different entries in
-    order.
+    or there are more than 20 different ones; else it is categorical, its values the different entries,
+    numbers by size and texts by alphabet.
+
+    A file beside it that is named alike and ends with ``.yaml`` can declare conditions, see
+    :func:`googol.data.declaration.read_declaration`; then an entry that is none of the values is an error.
 
     Raises:
-        DataError: The file is damaged, has no row or two rows for an image, names an image that does not
-            exist, or a column cannot be a condition.
+        DataError: A file is damaged, there is no row or two rows for an image, or one for an image that does not
+            exist, a column cannot be a condition or what it is declared to be, or what is declared is no column.
     """
     header, rows = _read(path)
     if header[0] != "file":
@@ -62,8 +68,15 @@ def read_conditions(path: Path, files: Sequence[str]) -> Table:
     rows = rows[[order[file] for file in files]]
     columns = {name: rows[:, column] for column, name in enumerate(header) if column > 0}
     parts = columns.pop("split", None)
+    declared = read_declaration(path.with_suffix(".yaml"))
+    for name in declared:
+        if name not in columns:
+            raise DataError(f"{path.with_suffix('.yaml')}: {unknown(f'column of {path.name}', name, columns)}")
     try:
-        found = [_condition(name, column) for name, column in columns.items()]
+        found = [
+            (declared[name], _encoded(declared[name], column)) if name in declared else _condition(name, column)
+            for name, column in columns.items()
+        ]
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
     conditions = np.array([column for _, column in found], np.float32).reshape(len(found), len(files)).T
@@ -88,11 +101,36 @@ def _read(path: Path) -> tuple[list[str], np.ndarray]:
     return header, np.array(rows, dtype=object).reshape(len(rows), len(header))
 
 
-def _condition(name: str, texts: np.ndarray) -> tuple[Condition, np.ndarray]:
-    """What a column is, and its entries as numbers."""
+def _known(name: str, texts: np.ndarray) -> np.ndarray:
+    """Which entries of a column are there."""
     known = np.array([text.lower() not in ("", "nan") for text in texts])
     if not known.any():
         raise ValueError(f"condition {name!r} has no entry at all")
+    return known
+
+
+def _encoded(condition: Condition, texts: np.ndarray) -> np.ndarray:
+    """The entries of a declared condition as numbers."""
+    # A column of integers with holes is often written as 1.0, 2.0.
+    texts = texts if condition.values is None else np.array([_whole(text, condition.values) for text in texts], object)
+    known = _known(condition.name, texts)
+    encoded = np.full(len(texts), np.nan)
+    try:
+        encoded[known] = [condition.encode(text) for text in texts[known]]
+    except ValueError as error:
+        raise ValueError(f"{error} (as it is declared in the .yaml file beside)") from error
+    return encoded
+
+
+def _whole(text: str, values: Sequence[str]) -> str:
+    """An entry that is none of the values, but one of them without the zeros after its point, as that value."""
+    shortened = re.sub(r"^(-?\d+)\.0*$", r"\1", text)
+    return shortened if text not in values and shortened in values else text
+
+
+def _condition(name: str, texts: np.ndarray) -> tuple[Condition, np.ndarray]:
+    """What a column that is not declared is, and its entries as numbers."""
+    known = _known(name, texts)
     encoded = np.full(len(texts), np.nan)
     try:
         numbers = texts[known].astype(float) + 0.0  # -0 becomes 0

@@ -47,9 +47,9 @@ def edit(run: Run, x: Tensor, change: Given, *, known: Given | None = None) -> E
     Raises:
         ValueError: The model cannot edit, or no exact value is to be changed.
     """
-    labels = distribution_of_conditions(run)
     if not hasattr(run.model, "edit"):
         raise ValueError(f"the model in {run.folder} cannot edit images; train a joint-vae")
+    labels = distribution_of_conditions(run)
     if change.within or bool(change.values.isnan().all()):
         raise ValueError("an edit needs exact values of conditions to change, not ranges or sets")
     if known is not None and known.within:

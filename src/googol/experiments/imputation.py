@@ -28,7 +28,8 @@ def impute(run: Run, data: Dataset, *, batch_size: int = 500, seed: int = 0) -> 
         seed: Of the codes that are drawn.
 
     Returns:
-        A table with a row for each image: ``row``, its number, and for each condition c the columns
+        A table with a row for each image: ``row``, its number; ``file``, its name, if it is a file of its own; and for
+        each condition c the columns
 
         - ``c``: the known value, or the one filled in;
         - ``c_imputed``: what the model says. Of a missing value, given the image and the known conditions; of a
@@ -54,7 +55,7 @@ def impute(run: Run, data: Dataset, *, batch_size: int = 500, seed: int = 0) -> 
             probability.append(torch.where(known, of_image[1], of_both[1]).cpu())
     imputed, chance = torch.cat(said), torch.cat(probability)
     filled = torch.where(data.conditions.isnan(), imputed, data.conditions)
-    table = DataFrame({"row": range(len(data))})
+    table = DataFrame({"row": range(len(data)), **({"file": data.files} if data.files else {})})
     for column, condition in enumerate(run.conditions):
         for name, numbers in [(condition.name, filled), (f"{condition.name}_imputed", imputed)]:
             table[name] = [condition.decode(number) for number in numbers[:, column].tolist()]

@@ -14,6 +14,7 @@ from googol.distributions import TensorRingDistribution, mutual_information
 from googol.experiments.run import Run
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+RARE = 1e-4  # what is less probable than this was hardly in the data, if at all
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def distribution_of_conditions(run: Run) -> TensorRingDistribution:
         ValueError: The model has none.
     """
     if not run.conditions or not hasattr(run.model, "label_distribution"):
-        raise ValueError(f"the model in {run.folder} has no distribution of conditions to ask; train a joint-vae")
+        raise ValueError(f"the model in {run.folder} has no distribution of conditions; train a joint-vae or a cvae")
     return run.model.label_distribution()
 
 

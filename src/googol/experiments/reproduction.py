@@ -69,6 +69,10 @@ class Reproduction:
         """The file of a result."""
         return self.results / cell.table.name / f"{cell.name}.json"
 
+    def folder(self, cell: Cell) -> Path:
+        """The folder of a run."""
+        return self.runs / cell.table.name / cell.name
+
     def run(self, cell: Cell) -> bool:
         """Trains and measures, unless that is done; goes on where an earlier call was interrupted.
 
@@ -79,7 +83,7 @@ class Reproduction:
 
         if self.result(cell).exists():
             return True
-        folder = self.runs / cell.table.name / cell.name
+        folder = self.folder(cell)
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(f"{folder}.lock", timeout=0):

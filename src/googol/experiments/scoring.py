@@ -49,6 +49,7 @@ class Scores:
             {
                 "data": self.data.name,
                 "index": self.index.numpy(),
+                **({"file": self.data.files} if self.data.files else {}),
                 "log_px": self.log_px.double().numpy().round(3),
                 "typicality": self.typicality.numpy().round(6),
                 "uncertain": self.uncertain.numpy(),
@@ -146,7 +147,7 @@ def score(
     calibrated = min(len(valid), limit or len(valid))
     if not 1 / (calibrated + 1) < level < 1:
         raise ValueError(
-            f"the level must be below 1 and above {1 / (calibrated + 1):.2g}, the least typicality that "
+            f"the level (--level) must be below 1 and above {1 / (calibrated + 1):.2g}, the least typicality that "
             f"{calibrated} validation images can tell, got {level}"
         )
     calibration = importance_bounds(run.model, _some(valid, limit, seed)[0], k, seed=seed)

@@ -70,6 +70,8 @@ class Table:
         metrics: The metrics in its columns, by what the page calls them, for each part.
         settings: Of the experiment, for each part.
         evaluation: Arguments of `evaluate`, for each part.
+        pictures: For each part the choices of conditions under which the page shows images: what it calls them, and
+            what is given, in words.
         baseline: The name of the row that gains are measured from.
         rows: The rows, in the order of the page.
     """
@@ -82,6 +84,7 @@ class Table:
     metrics: Mapping[str, Mapping[str, str]]
     settings: Mapping[str, Mapping[str, Any]]
     evaluation: Mapping[str, Mapping[str, Any]]
+    pictures: Mapping[str, Mapping[str, Sequence[str]]]
     baseline: str
     rows: tuple[Row, ...]
 
@@ -183,7 +186,7 @@ def read_table(name: str) -> Table:
         own = own or {}
         # The columns are those of the data set, not some more.
         data[key] = {**merge(common, own), "metrics": own.get("metrics", common.get("metrics", {}))}
-        if wrong := set(data[key]) - {"title", "metrics", "settings", "evaluation"}:
+        if wrong := set(data[key]) - {"title", "metrics", "settings", "evaluation", "pictures"}:
             raise ValueError(f"{folder / DEFINITION}: unknown key {sorted(wrong)[0]!r} of {key}")
     paths = [path for path in sorted(folder.glob("*.yaml")) if path.name != DEFINITION]
     rows = sorted(map(read_row, paths), key=lambda row: (row.place, row.name))
@@ -196,6 +199,7 @@ def read_table(name: str) -> Table:
         metrics={key: each["metrics"] for key, each in data.items()},
         settings={key: each.get("settings", {}) for key, each in data.items()},
         evaluation={key: each.get("evaluation", {}) for key, each in data.items()},
+        pictures={key: each.get("pictures", {}) for key, each in data.items()},
         baseline=content["baseline"],
         rows=tuple(rows),
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from googol.experiments.reproduction import read_results
 from googol.experiments.table import Row, Table
+from googol.experiments.table_pictures import pictures_markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,6 +73,7 @@ def write_page(table: Table, results: Path) -> Path:
             parts += [f"## {table.titles[data]}", _about_data(runs), *_markdown(table, data, runs)]
             write_file(folder / f"{data}.png", to_png(_curves(table, data, runs)))
             parts.append(f"![Validation loss of each row over the epochs]({data}.png)")
+            parts += pictures_markdown(table, data, _all_rows(table, runs), results)
     if stale:
         parts.append(f"Not shown, since their rows have other settings by now: {', '.join(stale)}.")
     if (folder / NOTES).is_file():
@@ -111,7 +113,7 @@ def _markdown(table: Table, data: str, runs: Sequence[Mapping[str, Any]]) -> lis
     return [text, "Rows in bold are not in the published table." if any("**" in line[0] for line in lines) else ""]
 
 
-def _all_rows(table: Table, runs: Sequence[Mapping[str, Any]]) -> Iterable[Row]:
+def _all_rows(table: Table, runs: Sequence[Mapping[str, Any]]) -> list[Row]:
     return [row for row in table.rows if row.published or any(run["row"] == row.name for run in runs)]
 
 

@@ -16,7 +16,8 @@ from googol.explorer.words import listed
 
 STYLE = Path(__file__).with_name("style.css")
 FEW = 12  # values of a condition that are all shown; more are in a list that opens
-PROMPT = "Click one of the pictures above to see it enlarged, or use a picture of your own."
+LARGEST = 10  # megabytes of a picture of one's own
+PROMPT = f"Click one of the pictures above to see it enlarged, or use a picture of your own, of up to {LARGEST} MB."
 
 # Shows what was clicked for, and tells the keyboard where it is.
 GO_TO_PICTURE = "() => document.getElementById('one-picture').scrollIntoView({behavior: 'smooth', block: 'nearest'})"

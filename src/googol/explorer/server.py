@@ -17,8 +17,6 @@ from googol.explorer.view import Explorer
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-LARGEST = "10mb"  # of an uploaded file
-
 
 def serve(run: Run, *, host: str = "127.0.0.1", port: int = 7860) -> None:
     """Serves the page of a run, and returns after Ctrl-C.
@@ -50,7 +48,7 @@ def application(explorer: Explorer) -> FastAPI:
     import gradio as gr
     from fastapi import FastAPI
 
-    from googol.explorer.page import STYLE, build_page
+    from googol.explorer.page import LARGEST, STYLE, build_page
 
     theme = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"])
     # The theme's own greys are too light to read.
@@ -62,7 +60,7 @@ def application(explorer: Explorer) -> FastAPI:
         path="/",
         footer_links=[],
         run_history=False,
-        max_file_size=LARGEST,
+        max_file_size=f"{LARGEST}mb",
         ssr_mode=False,
         theme=theme,
         css_paths=[STYLE],

@@ -14,12 +14,13 @@ from torch import Tensor
 from googol.data import Given, load_image
 from googol.experiments import Answer, Run, ask, edit
 from googol.experiments.imputation import most_probable
-from googol.experiments.questions import distribution_of_conditions
+from googol.experiments.questions import RARE, distribution_of_conditions
 from googol.explorer.bars import Bars, bars_of_answer, bars_of_image
 from googol.explorer.choices import Choice, ContradictionError, Pick, choose, describe, name_value
 from googol.explorer.scales import Scale, scale_of
-from googol.explorer.words import RARE, frequency, listed
+from googol.explorer.words import frequency, listed
 from googol.metrics import evaluating
+from googol.models import JointVAE
 
 PICTURES = 16
 
@@ -90,10 +91,12 @@ class Explorer:
         run: A finished run.
 
     Raises:
-        ValueError: The model knows no conditions.
+        ValueError: The model is no joint model of codes and conditions.
     """
 
     def __init__(self, run: Run) -> None:
+        if not isinstance(run.model, JointVAE):
+            raise ValueError(f"the model in {run.folder} cannot do all that the page offers; train a joint-vae")
         labels = distribution_of_conditions(run)
         self.run = run
         self.conditions = run.conditions

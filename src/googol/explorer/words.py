@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-RARE = 1e-4  # what is less probable than this was hardly in the data, if at all
-
 
 def percent(probability: float) -> str:
     """A probability as people read it, with no more digits than help.

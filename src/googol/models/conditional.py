@@ -1,14 +1,16 @@
-"""What the variational autoencoders have in common that decode conditions apart from the prior of the codes."""
+"""What the variational autoencoders have in common that know conditions, any of which may be missing."""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from googol.distributions import Event
 from googol.models.vae import VAE, Batches
 from googol.networks import ConditionCoding
 
@@ -19,12 +21,13 @@ class Draws(NamedTuple):
     Attributes:
         log_likelihood: :math:`\log p(x \mid \cdot)`, ``(k, B)``.
         divergence: The log-density that the draws come from, less that of the model without x, ``(k, B)``.
-        answers: For each condition p(y_j given the draw), ``(k, B, N_j)``, or the mean of a number, ``(k, B, 1)``.
+        answers: Tells, for each condition, p(y_j given the draw), ``(k, B, N_j)``, or the mean of a number,
+            ``(k, B, 1)``.
     """
 
     log_likelihood: Tensor
     divergence: Tensor
-    answers: list[Tensor]
+    answers: Callable[[], list[Tensor]]
 
     @property
     def log_weights(self) -> Tensor:
@@ -35,32 +38,17 @@ class Draws(NamedTuple):
 class ConditionalVAE(VAE):
     """A variational autoencoder of objects x and c conditions y, any of which may be missing; NaN = not observed.
 
-    A subclass says how codes are drawn for an object (`_draw`) and for conditions alone (`generate`), and has a `loss`;
-    bounds and answers follow.
+    A subclass says how codes are drawn for an object (`_draw`) and images for conditions (`generate`), and has a
+    `loss`; bounds and answers follow. One that knows the distribution of its conditions has a `label_distribution`,
+    which answers questions about them and takes ranges and sets.
+
+    Attributes:
+        latents: The number d of codes.
+        conditions: The number c of conditions.
     """
 
-    posterior: Any
-
-    def __init__(
-        self, prior: nn.Module, posterior: nn.Module, likelihood: nn.Module, *, warmup_epochs: int = 0
-    ) -> None:
-        super().__init__(prior, posterior, likelihood, warmup_epochs=warmup_epochs)
-        self.latents, self.conditions = self.posterior.latents, len(self.coding)
-
-    @property
-    def coding(self) -> ConditionCoding:
-        """How networks see the conditions."""
-        return self.posterior.coding
-
-    def on_epoch_start(self, epoch: int, batches: Batches) -> bool:
-        """Takes the scales of numbers from the training data before anything else; see :meth:`VAE.on_epoch_start`."""
-        if epoch == 0:
-            self._start_conditions(torch.cat([y for _, y in batches()]))
-        return super().on_epoch_start(epoch, batches)
-
-    def _start_conditions(self, y: Tensor) -> None:
-        """Starts what depends on the conditions ``(n, c)`` of the training data alone."""
-        self.coding.learn([y])
+    latents: int
+    conditions: int
 
     # -- bounds
 
@@ -108,16 +96,89 @@ class ConditionalVAE(VAE):
     # -- questions
 
     @abstractmethod
-    def generate(self, n: int, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def generate(
+        self, n: int, given: Tensor | None = None, *, within: Mapping[int, Event] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """n images under any subset of the conditions, and their conditions: the given ones, the open ones drawn.
 
         Args:
             n: The number of images.
             given: Conditions of shape ``(c,)``, or ``(n, c)`` with a pattern for each image; NaN = left open.
+            within: Intervals and sets in which others lie, by the number of the condition.
 
         Returns:
             Means of p(x given what was drawn), ``(n, channels, height, width)``, and conditions ``(n, c)``.
+
+        Raises:
+            ValueError: ``given`` has another shape, what is given cannot be, or the model takes no intervals and sets.
         """
+
+    def sample(self, n: int, given: Tensor | None = None, **options: Any) -> Tensor:
+        """The n images that :meth:`generate` gives, which takes the same arguments."""
+        return self.generate(n, given, **options)[0]
+
+    @abstractmethod
+    def impute(self, x: Tensor, y: Tensor | None = None, *, draws: int = 8) -> list[Tensor]:
+        """p(y_j given x and the observed conditions) of every condition.
+
+        Args:
+            x: Shape ``(B, channels, height, width)``.
+            y: Conditions known already, ``(B, c)``; NaN = not observed.
+            draws: The number of codes drawn for each x.
+
+        Returns:
+            For each condition the probabilities of its values, ``(B, N_j)``; for a number its mean, ``(B, 1)``, or the
+            probabilities of its components.
+        """
+
+    @torch.no_grad()
+    def importance_impute(self, x: Tensor, k: int, y: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        r"""The bound of :meth:`importance_bound`, and from the same draws :math:`p(y_j \mid x, y_{ob})`.
+
+        .. math:: p(y_j \mid x, y_{ob}) \approx \frac{\sum_l w_l\, p(y_j \mid z_l, y_{ob})}{\sum_l w_l}
+
+        Where :meth:`impute` takes the approximate posterior as it is, the importance weights w lead to the exact answer
+        as k grows.
+
+        Args:
+            x: Shape ``(B, channels, height, width)``.
+            k: The number of draws for each x, at least 1.
+            y: Conditions known already, ``(B, c)``; NaN = not observed.
+
+        Returns:
+            The bound of log p(x, y_ob) in nats, ``(B,)``, and the answers in the form of :meth:`impute`.
+        """
+        draws = self.importance_draws(x, k, y)
+        weights = draws.log_weights.softmax(0)
+        averages = [torch.einsum("kb,kbn->bn", weights, answer) for answer in draws.answers()]
+        return draws.log_weights.logsumexp(0) - math.log(k), averages
+
+
+class CodedConditionsVAE(ConditionalVAE):
+    """One whose networks see or tell the conditions, in the form that its posterior's ``coding`` gives them."""
+
+    posterior: Any
+
+    def __init__(
+        self, prior: nn.Module, posterior: nn.Module, likelihood: nn.Module, *, warmup_epochs: int = 0
+    ) -> None:
+        super().__init__(prior, posterior, likelihood, warmup_epochs=warmup_epochs)
+        self.latents, self.conditions = self.posterior.latents, len(self.coding)
+
+    @property
+    def coding(self) -> ConditionCoding:
+        """How networks see the conditions."""
+        return self.posterior.coding
+
+    def on_epoch_start(self, epoch: int, batches: Batches) -> bool:
+        """Takes the scales of numbers from the training data before anything else; see :meth:`VAE.on_epoch_start`."""
+        if epoch == 0:
+            self._start_conditions(torch.cat([y for _, y in batches()]))
+        return super().on_epoch_start(epoch, batches)
+
+    def _start_conditions(self, y: Tensor) -> None:
+        """Starts what depends on the conditions ``(n, c)`` of the training data alone."""
+        self.coding.learn([y])
 
     def _given(self, n: int, given: Tensor | None) -> Tensor:
         return check_given(given, n, self.conditions).to(self.coding.loc)
@@ -130,26 +191,6 @@ class ConditionalVAE(VAE):
             torch.where(sure.isnan(), each, sure.to(each))
             for sure, each in zip(self.coding.answers(y), said, strict=True)
         ]
-
-    @torch.no_grad()
-    def sample(self, n: int, given: Tensor | None = None) -> Tensor:
-        """The n images that :meth:`generate` gives."""
-        return self.generate(n, given)[0]
-
-    @torch.no_grad()
-    def importance_impute(self, x: Tensor, k: int, y: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        r"""The bound of :meth:`importance_bound`, and from the same draws :math:`p(y_j \mid x, y_{ob})`.
-
-        The draws are averaged by their importance weights, which lead to the exact answer as k grows.
-
-        Returns:
-            The bound of log p(x, y_ob) in nats, ``(B,)``; and for each condition the probabilities of its values,
-            ``(B, N_j)``, or the mean of a number, ``(B, 1)``.
-        """
-        draws = self.importance_draws(x, k, y)
-        weights = draws.log_weights.softmax(0)
-        averages = [torch.einsum("kb,kbn->bn", weights, answer) for answer in draws.answers]
-        return draws.log_weights.logsumexp(0) - math.log(k), averages
 
 
 def check_given(given: Tensor | None, n: int, conditions: int) -> Tensor:

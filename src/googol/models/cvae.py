@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from googol.distributions import TensorRing
-from googol.models.conditional import ConditionalVAE, Draws
+from googol.distributions import Event, TensorRing, TensorRingDistribution
+from googol.models.conditional import CodedConditionsVAE, Draws
 from googol.models.vae import mean_code, sample_and_log_prob
 from googol.posteriors import ConditionedPosterior
 
 
-class CVAE(ConditionalVAE):
+class CVAE(CodedConditionsVAE):
     r"""A variational autoencoder whose encoder and decoder are told the conditions: :math:`p(z)\,p(y)\,p(x \mid z, y)`.
 
     It becomes a model of any subset of conditions by what it adds to that of Sohn et al.: a tensor ring :math:`p(y)`
@@ -130,7 +132,7 @@ class CVAE(ConditionalVAE):
         z, log_q = sample_and_log_prob(self.posterior(x.expand(k, *x.shape), full))
         log_r = predicted.log_prob(full.masked_fill(~missing, torch.nan))
         log_prior = self.log_prior(z) + self.condition_prior().log_prob(full)
-        return Draws(self._decoded(z, full).log_prob(x), log_q + log_r - log_prior, self.coding.answers(full))
+        return Draws(self._decoded(z, full).log_prob(x), log_q + log_r - log_prior, partial(self.coding.answers, full))
 
     # -- questions
 
@@ -139,10 +141,16 @@ class CVAE(ConditionalVAE):
         y = self.posterior.predict(x).mode
         return self._decoded(mean_code(self.posterior(x, y)), y).mean
 
+    def label_distribution(self) -> TensorRingDistribution:
+        """p(y): the distribution of the c conditions."""
+        return self.condition_prior()
+
     @torch.no_grad()
-    def generate(self, n: int, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def generate(
+        self, n: int, given: Tensor | None = None, *, within: Mapping[int, Event] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """n images with their conditions; see :meth:`ConditionalVAE.generate`."""
-        y = self.condition_prior().condition(self._given(n, given)).sample()
+        y = self.label_distribution().condition(self._given(n, given), within=within).sample()
         return self._decoded(self.prior().sample((n,)), y).mean, y
 
     @torch.no_grad()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, kl_divergence
 
-from googol.models.conditional import ConditionalVAE, Draws
+from googol.distributions import Event
+from googol.models.conditional import CodedConditionsVAE, Draws
 from googol.models.vae import sample_and_log_prob
 from googol.posteriors import ProductOfExperts
 from googol.priors import StandardNormal
 
 
-class ExpertsVAE(ConditionalVAE):
+class ExpertsVAE(CodedConditionsVAE):
     r"""A variational autoencoder that decodes image and conditions from one code, and infers it from any of them.
 
     With :math:`p(z) = N(0, I)`, decoders :math:`p(x \mid z)` and :math:`p(y_j \mid z)`, and the product of experts
@@ -110,13 +113,21 @@ class ExpertsVAE(ConditionalVAE):
         z, log_q = sample_and_log_prob(self.posterior(x, y), (k,))
         said = self.coding.read(self.heads(z))
         divergence = log_q - self.log_prior(z) - said.log_prob(y)
-        return Draws(self.likelihood(z).log_prob(x), divergence, self._answers(y, said.answers))
+        return Draws(self.likelihood(z).log_prob(x), divergence, lambda: self._answers(y, said.answers))
 
     # -- questions
 
     @torch.no_grad()
-    def generate(self, n: int, given: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """n images with their conditions; see :meth:`ConditionalVAE.generate`."""
+    def generate(
+        self, n: int, given: Tensor | None = None, *, within: Mapping[int, Event] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """n images with their conditions; see :meth:`ConditionalVAE.generate`.
+
+        Raises:
+            ValueError: An interval or a set is given, for which there is no expert; or ``given`` has another shape.
+        """
+        if within:
+            raise ValueError("a product of experts has experts for exact values alone, not for ranges or sets")
         known = self._given(n, given)
         z = self.posterior(y=known).sample()
         drawn = self.coding.read(self.heads(z)).sample()

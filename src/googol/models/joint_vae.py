@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -12,12 +11,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from googol.distributions import Event, TensorRing, TensorRingDistribution
-from googol.models.vae import VAE, mean_code, sample_and_log_prob
+from googol.models.conditional import ConditionalVAE, Draws, check_given
+from googol.models.vae import mean_code, sample_and_log_prob
 
 SURE = 0.95  # the probability from which on a filled-in condition is learned from
 
 
-class JointVAE(VAE):
+class JointVAE(ConditionalVAE):
     r"""A variational autoencoder with a joint distribution :math:`p(z, y)` of codes and conditions.
 
     For an object x with observed conditions :math:`y_{ob}` it maximises (equation 6 of the reference)
@@ -170,13 +170,10 @@ class JointVAE(VAE):
         y = y.to(z.dtype).expand(*z.shape[:-1], -1)
         return self.prior().log_prob(torch.cat([z, y], -1))
 
-    def elbo(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The lower bound of log p(x, y_ob) (equation 6) with one z a row, shape ``(B,)``."""
-        return self.importance_bound(x, 1, y)
-
-    def importance_bound(self, x: Tensor, k: int, y: Tensor | None = None) -> Tensor:
-        """The importance-weighted bound of log p(x, y_ob), shape ``(B,)``; see :meth:`VAE.importance_bound`."""
-        return self._importance_weighted(x, k, partial(self.log_prior, y=y))
+    def _draw(self, x: Tensor, k: int, y: Tensor) -> Draws:
+        """Draws of z from q(z given x), which are no better for what is known of y."""
+        z, log_likelihood, divergence = self._terms(x, (k,), partial(self.log_prior, y=y))
+        return Draws(log_likelihood, divergence, partial(self._condition_probs, z, y))
 
     # -- questions
 
@@ -201,10 +198,6 @@ class JointVAE(VAE):
         evidence[..., self.latents :] = given
         return joint.condition(evidence, within=events)
 
-    def sample(self, n: int, given: Tensor | None = None, *, within: Mapping[int, Event] | None = None) -> Tensor:
-        """n images under any subset of the conditions: those of :meth:`generate`."""
-        return self.generate(n, given, within=within)[0]
-
     @torch.no_grad()
     def generate(
         self,
@@ -214,36 +207,18 @@ class JointVAE(VAE):
         within: Mapping[int, Event] | None = None,
         temperature: float = 1.0,
     ) -> tuple[Tensor, Tensor]:
-        """n images under any subset of the conditions, and the conditions, those left open drawn too.
+        """n images with their conditions; see :meth:`ConditionalVAE.generate`.
 
         Args:
             n: The number of images.
             given: Conditions of shape ``(c,)``, or ``(n, c)`` with a pattern for each image; NaN = left open.
-            within: Intervals and sets in which conditions lie, by their number.
+            within: Intervals and sets in which others lie, by the number of the condition.
             temperature: What the distances of codes from the means of their components are multiplied by.
-
-        Returns:
-            Means of p(x given z), shape ``(n, channels, height, width)``, and conditions, ``(n, c)``.
         """
-        z, y = self.sample_joint(n, given, within=within, temperature=temperature)
-        return self.likelihood(z).mean, y
-
-    @torch.no_grad()
-    def sample_joint(
-        self,
-        n: int,
-        given: Tensor | None = None,
-        *,
-        within: Mapping[int, Event] | None = None,
-        temperature: float = 1.0,
-    ) -> tuple[Tensor, Tensor]:
-        """n codes ``(n, d)`` with their conditions ``(n, c)``, drawn from p(z, y given what is known)."""
-        c = self.conditions
-        if given is not None and given.shape not in {(c,), (n, c)}:
-            raise ValueError(f"given must have the shape ({c},) or ({n}, {c}), got {tuple(given.shape)}")
+        check_given(given, n, self.conditions)
         shape = (n,) if given is None or given.dim() == 1 else ()
         drawn = self.conditional(given, within=within).sample(shape, temperature=temperature)
-        return drawn[:, : self.latents], drawn[:, self.latents :]
+        return self.likelihood(drawn[:, : self.latents]).mean, drawn[:, self.latents :]
 
     @torch.no_grad()
     def edit(self, x: Tensor, old: Tensor, new: Tensor) -> Tensor:
@@ -288,28 +263,6 @@ class JointVAE(VAE):
         """
         z = self.posterior(x).sample((draws,))
         return [probs.mean(0) for probs in self._condition_probs(z, y)]
-
-    @torch.no_grad()
-    def importance_impute(self, x: Tensor, k: int, y: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        r"""The bound of :meth:`importance_bound`, and from the same codes p(y_j given x and the observed conditions).
-
-        .. math:: p(y_j \mid x, y_{ob}) \approx \frac{\sum_l w_l\, p(y_j \mid z_l, y_{ob})}{\sum_l w_l}, \qquad
-                  w_l = \frac{p(x \mid z_l)\, p(z_l, y_{ob})}{q(z_l \mid x)}, \qquad z_l \sim q(z \mid x)
-
-        Where :meth:`impute` takes the posterior q as it is, the weights lead to the exact p(y_j given x) as k grows.
-
-        Args:
-            x: Shape ``(B, channels, height, width)``.
-            k: The number of codes drawn for each x, at least 1.
-            y: Conditions known already, ``(B, c)``; NaN = not observed.
-
-        Returns:
-            The bound of log p(x, y_ob) in nats, ``(B,)``, and the probabilities as :meth:`impute` gives them.
-        """
-        z, log_weights = self._weighted_codes(x, k, partial(self.log_prior, y=y))
-        weights = log_weights.softmax(0)
-        averages = [torch.einsum("kb,kbn->bn", weights, probs) for probs in self._condition_probs(z, y)]
-        return log_weights.logsumexp(0) - math.log(k), averages
 
     def _condition_probs(self, z: Tensor, y: Tensor | None) -> list[Tensor]:
         """p(s_j given z and the observed conditions) of every condition, (draws, B, N_j)."""

@@ -186,17 +186,10 @@ class VAE(nn.Module):
         Returns:
             Shape ``(B,)``, in nats.
         """
-        return self._importance_weighted(x, k, self.log_prior)
-
-    def _importance_weighted(self, x: Tensor, k: int, log_prior: Callable[[Tensor], Tensor]) -> Tensor:
-        return self._weighted_codes(x, k, log_prior)[1].logsumexp(0) - math.log(k)
-
-    def _weighted_codes(self, x: Tensor, k: int, log_prior: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        """k codes from q(z given x) a row, (k, B, d), and their log-weights log p(x, z) - log q(z given x), (k, B)."""
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        z, log_likelihood, kl = self._terms(x, (k,), log_prior)
-        return z, log_likelihood - kl
+        _, log_likelihood, kl = self._terms(x, (k,), self.log_prior)
+        return (log_likelihood - kl).logsumexp(0) - math.log(k)
 
     # -- questions
 

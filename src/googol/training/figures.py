@@ -233,7 +233,13 @@ def _scatter(axis: Axes, codes: Tensor, data: Dataset) -> None:
     columns = [i for i, condition in enumerate(data.schema) if condition.values is not None]
     labels = data.conditions[: len(codes), columns[0]].cpu() if columns else codes[:, 0] * math.nan
     missing = labels.isnan()
-    axis.plot(*codes[missing].T.numpy(), ".", color=MISSING, markersize=3, label="missing" if columns else None)
+    axis.plot(
+        *codes[missing].T.numpy(),
+        ".",
+        color=MISSING,
+        markersize=3,
+        label="missing" if columns and missing.any() else None,
+    )
     values: Sequence[str] = (data.schema[columns[0]].values or ()) if columns else ()
     colours = colormaps["tab10" if len(values) <= 10 else "tab20"]
     for number, value in enumerate(values):
