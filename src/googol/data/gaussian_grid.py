@@ -19,8 +19,8 @@ class GaussianGrid:
     """25 normal distributions on a grid of 5 × 5, a twentieth of their distance wide, as images of two pixels.
 
     A point (x, y) is the pair of pixels, with 256 levels each that are spread out evenly when they are read. The
-    condition is the number of the normal it was drawn from, row by row. The data are made from a seed: 50,000 points for
-    training, 5,000 for validation, 10,000 for testing.
+    condition is the number of the normal it was drawn from, row by row. The data are made from a seed: 50,000 points
+    for training, 5,000 for validation, 10,000 for testing.
 
     After the toy data of I. Gulrajani et al., `Improved Training of Wasserstein GANs
     <https://arxiv.org/abs/1704.00028>`_, 2017, figure 1.

@@ -102,8 +102,8 @@ def evaluate(
             found |= {name: sum(counts.values()), f"{name}_each": counts}
         elif name == "imputation_accuracy":
             found |= _accuracy(name, imputation_accuracy(model, data, seed=seed))
-        elif name in ("fid", *NEIGHBOURS) and (features is not None or classifier is not None):
-            extractor = features if features is not None else ClassifierFeatures(classifier)
+        elif name in ("fid", *NEIGHBOURS):
+            extractor = _features(name, features, classifier)
             if name == "fid":
                 found[name] = fid(model, extractor, data, n, seed=seed)
             else:
@@ -118,6 +118,15 @@ def evaluate(
         else:
             found |= _accuracy(name, classifier.test_accuracy)
     return found
+
+
+def _features(name: str, features: nn.Module | None, classifier: Classifier | None) -> nn.Module:
+    """What images are compared by: the features that were given, or those of the classifier."""
+    if features is not None:
+        return features
+    if classifier is None:
+        raise ValueError(f"The metric {name} needs a classifier.")
+    return ClassifierFeatures(classifier)
 
 
 def _check_model(name: str, model: Any) -> None:

@@ -17,8 +17,8 @@ class Modes(NamedTuple):
     Attributes:
         found: How many come at least once.
         total: How many there are.
-        divergence: :math:`\mathrm{KL}(p \Vert u) = \sum_k p_k \log (K p_k)` from the uniform distribution, in nats: 0 if
-            all come equally often, log K if only one does.
+        divergence: :math:`\mathrm{KL}(p \Vert u) = \sum_k p_k \log (K p_k)` from the uniform distribution, in nats:
+            0 if all come equally often, log K if only one does.
     """
 
     found: int
@@ -56,8 +56,8 @@ def count_modes(values: Tensor, sizes: list[int]) -> Modes:
 def modes(model: Generative, classifier: Classifier, n: int = 10_000, *, batch_size: int = 500, seed: int = 0) -> Modes:
     """The modes of n images of a model, as a classifier sees them.
 
-    What the classifier gets wrong adds modes that are not there: one of a hundred images, of a model with a single mode,
-    may look like another. With n images of K equally probable modes the divergence is not 0 but about (K − 1) / 2n.
+    What the classifier gets wrong adds modes that are not there: one of a hundred images, of a model with a single
+    mode, may look like another. With n images of K equally probable modes the divergence is about (K − 1) / 2n, not 0.
 
     References:
         Metz et al., Unrolled Generative Adversarial Networks, 2017, section 3.3.1 (with 1,000 modes, 25,600 images).

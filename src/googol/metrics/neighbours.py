@@ -18,8 +18,8 @@ class Coverage(NamedTuple):
     Attributes:
         precision: The share of generated vectors in the neighbourhood of a real one.
         recall: The share of real vectors in the neighbourhood of a generated one.
-        density: In how many neighbourhoods of real vectors a generated one lies, divided by k: 1 if both follow the same
-            distribution, more where real ones are dense.
+        density: In how many neighbourhoods of real vectors a generated one lies, divided by k: 1 if both follow the
+            same distribution, more where real ones are dense.
         coverage: The share of real vectors with a generated one in their neighbourhood.
     """
 

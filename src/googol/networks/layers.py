@@ -9,10 +9,10 @@ from torch import Tensor, nn
 ImageShape = tuple[int, int, int]
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
-Activation = Literal["silu", "elu", "gated"]
+Activation = Literal["silu", "elu", "relu", "gated"]
 
 # 1 / sqrt(E[f(u)²]) for a standard normal u; for a gated layer two of them, one in the sigmoid.
-GAINS: dict[str, float] = {"silu": 1.6765, "elu": 1.2455, "gated": 1.8462}
+GAINS: dict[str, float] = {"silu": 1.6765, "elu": 1.2455, "relu": 1.4142, "gated": 1.8462}
 
 
 def scaled(layer: Layer, activation: Activation = "silu") -> Layer:

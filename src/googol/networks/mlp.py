@@ -9,7 +9,12 @@ from torch import Tensor, nn
 from googol.networks.layers import Activation, check_image_shape, check_trailing, scaled
 
 # The module of each, and how many numbers it makes one of.
-ACTIVATIONS: dict[str, tuple[type[nn.Module], int]] = {"silu": (nn.SiLU, 1), "elu": (nn.ELU, 1), "gated": (nn.GLU, 2)}
+ACTIVATIONS: dict[str, tuple[type[nn.Module], int]] = {
+    "silu": (nn.SiLU, 1),
+    "elu": (nn.ELU, 1),
+    "relu": (nn.ReLU, 1),
+    "gated": (nn.GLU, 2),
+}
 
 
 class MLP(nn.Sequential):
@@ -21,7 +26,7 @@ class MLP(nn.Sequential):
         inputs: Length of the vectors that come in.
         outputs: Length of the vectors that go out.
         hidden: Lengths in between; none gives a linear map.
-        activation: "silu", "elu" or "gated".
+        activation: "silu", "elu", "relu" or "gated".
 
     Raises:
         ValueError: The activation is another one.

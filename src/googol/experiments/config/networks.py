@@ -71,7 +71,7 @@ class MLP:
 
     hidden: tuple[int, ...] = (300, 300)
     """sizes of the hidden layers"""
-    activation: Literal["silu", "elu", "gated"] = "silu"
+    activation: Literal["silu", "elu", "relu", "gated"] = "silu"
     """what is between them; gated layers multiply what they say by a sigmoid of as many other numbers"""
 
     def __post_init__(self) -> None:
