@@ -39,14 +39,14 @@ def test_available_and_get(tmp_path: Path) -> None:
     entries = {entry.name: entry for entry in available()}
     assert list(entries) == [
         *("digits", "mnist", "fashion-mnist", "static-mnist", "binary-mnist", "omniglot"),
-        *("caltech101", "frey-faces", "histopathology", "cifar10", "celeba"),
+        *("caltech101", "frey-faces", "histopathology", "cifar10", "celeba", "stacked-mnist", "gaussian-grid"),
     ]
-    assert {name for name, entry in entries.items() if entry.path is not None} == {"digits"}
+    assert {name for name, entry in entries.items() if entry.path is not None} == {"digits", "gaussian-grid"}
     assert get("digits").is_dir()
     (tmp_path / "mnist.npz").touch()
     (tmp_path / "omniglot_28.npz").touch()
     entries = {entry.name: entry for entry in available(data_dir=tmp_path) if entry.path}
-    assert entries.keys() == {"digits", "mnist", "binary-mnist", "omniglot"}
+    assert entries.keys() == {"digits", "mnist", "binary-mnist", "omniglot", "stacked-mnist", "gaussian-grid"}
     assert {name: entry.remark[:7] for name, entry in entries.items() if entry.remark} == {"omniglot": "rebuilt"}
 
 

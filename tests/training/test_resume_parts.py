@@ -26,6 +26,11 @@ MODELS = {
     "sphere": config.VAE(prior=config.HypersphericalUniform(), posterior=config.VonMisesFisher()),
     "told": config.CVAE(prior=config.NormalMixture(components=3), warmup_epochs=1),
     "experts": config.ExpertsVAE(),
+    "gan": config.GAN(prior=config.NormalMixture(components=3), prior_gradient="score", spectral_normalization=True),
+    "wgan": config.WGAN(prior=config.TensorRing(rank=2, components=3), critic_steps=2),
+    "wgan-gp": config.WGANGp(
+        prior=config.Flow(base=config.TensorRing(rank=2, components=3), transforms=1, hidden=(4,))
+    ),
 }
 
 
@@ -33,19 +38,19 @@ MODELS = {
 @pytest.mark.parametrize("stopped_at", [3, 11])
 def test_stop_and_resume(name: str, stopped_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     choice = type(MODELS[name])(**{**vars(MODELS[name]), "latents": 4, "network": config.MLP(hidden=(9,))})
-    settings = TrainingSettings(epochs=3, batch_size=200, accelerator="cpu", figure_every=None)
+    settings = TrainingSettings(epochs=3, batch_size=200, accelerator="cpu", figure_every=None, average_weights=0.5)
     experiment = Experiment(data="digits", model=choice, training=settings, missing=0.6)
     train(experiment, tmp_path / "whole")
 
-    made = getattr(models, type(choice).__name__)
+    made = getattr(models, {"WGANGp": "WGANGP"}.get(type(choice).__name__, type(choice).__name__))
     original, calls = made.loss, 0
 
-    def loss(self: models.VAE, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    def loss(self: models.VAE, x: Tensor, y: Tensor, *player: str) -> dict[str, Tensor]:
         nonlocal calls
         calls += 1
         if calls == stopped_at:
             signal.raise_signal(signal.SIGTERM)
-        return original(self, x, y)
+        return original(self, x, y, *player)
 
     with monkeypatch.context() as patch:
         patch.setattr(made, "loss", loss)

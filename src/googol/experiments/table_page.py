@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOTES = "notes.md"
-SMALLER_IS_BETTER = ("bits_per_dim", "fid")
+SMALLER_IS_BETTER = ("bits_per_dim", "fid", "mode_kl")
+SHARES = ("accuracy", "precision", "recall", "coverage")
 
 
 def summary(table: Table, results: Path, rows: Sequence[Row] | None = None) -> dict[str, Any]:
@@ -140,7 +141,7 @@ def number(metric: str, value: float, sd: float | None = None, *, sign: bool = F
         >>> number("elbo", -90.126, 0.5), number("condition_accuracy", 0.8994), number("fid", 1.5, sign=True)
         ('-90.13 ± 0.50', '89.94 %', '+1.50')
     """
-    factor, unit = (100, " %") if metric.endswith("accuracy") else (1, "")
+    factor, unit = (100, " %") if metric.endswith(SHARES) else (1, "")
     deviation = "" if sd is None else f" ± {factor * sd:.2f}"
     return f"{factor * value:{'+' if sign else ''}.2f}{deviation}{unit}"
 
