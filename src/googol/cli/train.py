@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import reduce
@@ -143,7 +144,8 @@ def _is_part(hint: Any) -> bool:
 
 def _tell(result: TrainingResult, folder: Path) -> None:
     if is_first_process():
+        best = f"best validation loss {result.best_loss:.2f}; " if math.isfinite(result.best_loss) else ""
         shared.note(
             f"{result.steps} steps in {result.seconds / 60:.1f} minutes, stopped by {result.stopped_by}; "
-            f"best validation loss {result.best_loss:.2f}; the model is in {folder}"
+            f"{best}the model is in {folder}"
         )

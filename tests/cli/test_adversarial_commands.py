@@ -1,0 +1,98 @@
+"""Adversarial models from the command line, and the pictures of what they learned."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from googol.cli import main
+
+TINY = ["--epochs", "1", "--latents", "4", "--figure-every", "1"]
+RING = ["prior:tensor-ring", "--prior.rank", "3", "--prior.components", "4"]
+SMALL = ["network:dcgan", "--network.width", "4"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    out = tmp_path_factory.mktemp("runs") / "GAN"
+    assert main(["train", "gan", "--out", str(out), *TINY, *RING, *SMALL]) == 0
+    return out
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGOL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("GOOGOL_DATA", str(tmp_path / "data"))
+
+
+def test_models_are_trained_as_they_were_published(folder: Path) -> None:
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["training"]["learning_rate"] == 0.0002
+    assert config["training"]["schedule"] == "constant"
+    assert config["model"]["objective"] == "non-saturating"
+    assert (folder / "figures" / "samples.png").is_file()
+    assert (folder / "figures" / "prior.png").is_file()
+
+
+def test_sample_and_evaluate(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", str(folder), "-n", "4", "--out", str(tmp_path / "grid.png")]) == 0
+    capsys.readouterr()
+    metrics = "parameters,fid,modes,mode-kl,precision,recall,density,coverage"
+    assert main(["evaluate", str(folder), "--metrics", metrics, "-n", "50", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(metrics.replace("-", "_").split(",")) <= found.keys()
+    assert 1 <= found["modes"] <= 10
+    assert set(found["parameters_each"]) == {"prior", "generator", "critic"}
+
+
+def test_pictures_of_modes_and_of_the_prior(folder: Path, tmp_path: Path) -> None:
+    modes, prior = tmp_path / "modes.png", tmp_path / "prior.png"
+    assert main(["plot", "modes", str(folder), "--rows", "2", "--columns", "5", "--out", str(modes)]) == 0
+    width, height = Image.open(modes).size
+    assert width > 2 * height
+    assert main(["plot", "prior", str(folder), "--out", str(prior)]) == 0
+    assert Image.open(prior).size[0] > 100
+
+
+MISTAKES = [
+    (["plot", "mode", "RUN", "--out", "a.png"], "unknown plot 'mode': expected one of 'modes', 'prior'"),
+    (["plot", "modes", "RUN", "--out", "a.jpg"], "--out must end with .png, got a.jpg"),
+    (["plot", "modes", "RUN", "--columns", "1", "--out", "a.png"], "expected at least one row and two columns"),
+    (["evaluate", "RUN", "--metrics", "elbo"], "The metric elbo needs a model that can elbo_terms; GAN cannot"),
+    (["sample", "RUN", "--given", "digit=3", "--out", "a.png"], "knows no conditions"),
+    (["score", "RUN", "--out", "a.csv"], "has no bound of log p(x)"),
+    (["train", "gan", "--out", "new", "prior:vamp-prior"], "unknown prior 'vamp-prior'"),
+    (
+        ["train", "gan", "--out", "new", "prior:flow", "prior.base:vamp-prior"],
+        "a vamp-prior is made of posteriors, which this model has none of",
+    ),
+    (["train", "wgan", "--out", "new", "--clip", "0"], "clip must be positive, got 0.0"),
+    (["train", "wgan-gp", "--out", "new", "--critic-steps", "0"], "critic_steps must be at least 1, got 0"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES)
+def test_mistakes(
+    arguments: list[str],
+    message: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([str(folder) if part == "RUN" else part for part in arguments]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert message in lines[-1]
+    assert not list(tmp_path.glob("*.png"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_modes_are_those_of_a_tensor_ring(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "plain")
+    assert main(["train", "gan", "--out", out, *TINY, "network:mlp", "--network.hidden", "8"]) == 0
+    assert main(["plot", "modes", out, "--out", str(tmp_path / "modes.png")]) == 2
+    assert "modes are those of a tensor ring" in capsys.readouterr().err
