@@ -10,7 +10,8 @@ Each class has three facts for those who build and measure models:
 
 from googol.likelihoods.bernoulli import Bernoulli
 from googol.likelihoods.discretized_logistic import DiscretizedLogistic
+from googol.likelihoods.hierarchical import Hierarchical, LatentLayer
 from googol.likelihoods.logit_normal import LogitNormal
 from googol.likelihoods.normal import Normal
 
-__all__ = ["Bernoulli", "DiscretizedLogistic", "LogitNormal", "Normal"]
+__all__ = ["Bernoulli", "DiscretizedLogistic", "Hierarchical", "LatentLayer", "LogitNormal", "Normal"]

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from googol.distributions import Event, TensorRing, TensorRingDistribution
-from googol.models.vae import VAE, mean_code, sample_and_log_prob
+from googol.distributions.draws import mean_code, picture, sample_and_log_prob
+from googol.models.vae import VAE
 
 SURE = 0.95  # the probability from which on a filled-in condition is learned from
 
@@ -157,9 +158,10 @@ class JointVAE(VAE):
         labels = joint.marginal(range(self.latents, len(self.prior))).sample((count,))
         evidence = torch.cat([labels.new_full((count, self.latents), torch.nan), labels], -1)
         z = joint.condition(evidence).rsample()[:, : self.latents]
-        image = _constant(self.likelihood, z) if self.freeze_autoencoder else self.likelihood(z)
+        shown = _Shown(self.likelihood)
+        image = _constant(shown, z) if self.freeze_autoencoder else shown(z)
         # The reader is a copy without gradients: it shall not learn to accept what is generated now.
-        read = _constant(self.posterior, image.mean).rsample()
+        read = _constant(self.posterior, image).rsample()
         return self._log_code_and_label(_constant(self.prior), read, labels)[1].mean()
 
     # -- bounds
@@ -226,7 +228,7 @@ class JointVAE(VAE):
             Means of p(x given z), shape ``(n, channels, height, width)``, and conditions, ``(n, c)``.
         """
         z, y = self.sample_joint(n, given, within=within, temperature=temperature)
-        return self.likelihood(z).mean, y
+        return picture(self.likelihood(z)), y
 
     @torch.no_grad()
     def sample_joint(
@@ -268,7 +270,7 @@ class JointVAE(VAE):
         codes = range(self.latents)
         before, after = (self.conditional(y).marginal(codes) for y in (old, new))
         u = before.to_uniform(mean_code(self.posterior(x)))
-        return self.likelihood(after.from_uniform(u)).mean
+        return picture(self.likelihood(after.from_uniform(u)))
 
     @torch.no_grad()
     def impute(self, x: Tensor, y: Tensor | None = None, *, draws: int = 8) -> list[Tensor]:
@@ -317,6 +319,17 @@ class JointVAE(VAE):
         probs = self.prior().component_probs(torch.cat([z, y.expand(*z.shape[:-1], -1)], -1))
         labels = self.prior.variables[self.latents :]
         return [probs[..., self.latents + j, : label.components] for j, label in enumerate(labels)]
+
+
+class _Shown(nn.Module):
+    """From codes to pictures, as one module."""
+
+    def __init__(self, likelihood: nn.Module) -> None:
+        super().__init__()
+        self.likelihood = likelihood
+
+    def forward(self, z: Tensor) -> Tensor:
+        return picture(self.likelihood(z))
 
 
 def _constant(module: nn.Module, *arguments: Tensor) -> Any:

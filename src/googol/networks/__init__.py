@@ -5,6 +5,19 @@ And the form in which they get conditions and say them.
 
 from googol.networks.conditions import ConditionCoding
 from googol.networks.convolutional import ConvDecoder, ConvEncoder
+from googol.networks.gated_conv import GatedConvDecoder, GatedConvFeatures
+from googol.networks.joined import JoinedEncoder, JoinedMLP
 from googol.networks.mlp import MLP, MLPDecoder, MLPEncoder
 
-__all__ = ["MLP", "ConditionCoding", "ConvDecoder", "ConvEncoder", "MLPDecoder", "MLPEncoder"]
+__all__ = [
+    "MLP",
+    "ConditionCoding",
+    "ConvDecoder",
+    "ConvEncoder",
+    "GatedConvDecoder",
+    "GatedConvFeatures",
+    "JoinedEncoder",
+    "JoinedMLP",
+    "MLPDecoder",
+    "MLPEncoder",
+]
