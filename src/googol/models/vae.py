@@ -150,6 +150,10 @@ class VAE(nn.Module):
         Of several layers of codes, the divergence of each comes too, the top one first.
         """
         _, log_likelihood, divergences = self._layers(x, (), self._log_prior_in_training)
+        return self._bound_terms(log_likelihood, divergences)
+
+    def _bound_terms(self, log_likelihood: Tensor, divergences: list[Tensor]) -> dict[str, Tensor]:
+        """The negative bound, averaged over the batch, in training with free nats and the weight of the divergence."""
         reconstruction, each = -log_likelihood.mean(), [divergence.mean() for divergence in divergences]
         kl = torch.stack(each).sum()
         charged = kl

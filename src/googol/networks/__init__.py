@@ -8,6 +8,7 @@ from googol.networks.convolutional import ConvDecoder, ConvEncoder
 from googol.networks.gated_conv import GatedConvDecoder, GatedConvFeatures
 from googol.networks.joined import JoinedEncoder, JoinedMLP
 from googol.networks.mlp import MLP, MLPDecoder, MLPEncoder
+from googol.networks.pixelcnn import PixelCNN
 
 __all__ = [
     "MLP",
@@ -20,4 +21,5 @@ __all__ = [
     "JoinedMLP",
     "MLPDecoder",
     "MLPEncoder",
+    "PixelCNN",
 ]
