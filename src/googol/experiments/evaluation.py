@@ -67,7 +67,7 @@ def _all(run: Run) -> tuple[str, ...]:
     bounds: tuple[str, ...] = ("elbo", "iwae")
     if run.model.likelihood.log_bin is not None:
         bounds += ("elbo_bits_per_dim", "iwae_bits_per_dim")
-    bounds += ("active_units", "parameters")
+    bounds += ("active_units", "parameters") if hasattr(run.model, "posterior") else ("parameters",)
     if run.conditions:
         return (*bounds, "fid", "condition_accuracy", "imputation_accuracy")
     return (*bounds, "fid") if run.schema else bounds

@@ -12,12 +12,15 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 def kind(choice: type) -> str:
     """The name of a choice on the command line and in files: that of its class in lower case, with hyphens.
 
+    A class may say in ``called`` that it has another one.
+
     Example:
         >>> from googol.experiments.config import MLP, DiscretizedLogistic, JointVAE
         >>> [kind(choice) for choice in (MLP, DiscretizedLogistic, JointVAE)]
         ['mlp', 'discretized-logistic', 'joint-vae']
     """
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", choice.__name__).lower()
+    called: str | None = getattr(choice, "called", None)
+    return called or re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", choice.__name__).lower()
 
 
 def kinds(hint: Any) -> dict[str, type]:

@@ -7,9 +7,17 @@ Importing this imports no other part of googol, so that help is fast.
 
 from googol.experiments.config.baselines import CVAE, ExpertsVAE
 from googol.experiments.config.common import ImageShape
-from googol.experiments.config.likelihoods import Bernoulli, DiscretizedLogistic, Likelihood, LogitNormal, Normal
+from googol.experiments.config.hierarchy import HVAE, ConvHVAE, PixelCNN, PixelHVAE
+from googol.experiments.config.likelihoods import (
+    Autoregressive,
+    Bernoulli,
+    DiscretizedLogistic,
+    Likelihood,
+    LogitNormal,
+    Normal,
+)
 from googol.experiments.config.models import VAE, JointVAE, Model
-from googol.experiments.config.networks import MLP, Conv, Network
+from googol.experiments.config.networks import MLP, Conv, GatedConv, Network
 from googol.experiments.config.posteriors import (
     IAF,
     Diagonal,
@@ -33,15 +41,19 @@ from googol.experiments.config.priors import (
 
 __all__ = [
     "CVAE",
+    "HVAE",
     "IAF",
     "MLP",
     "VAE",
+    "Autoregressive",
     "Bernoulli",
     "Conv",
+    "ConvHVAE",
     "Diagonal",
     "DiscretizedLogistic",
     "ExpertsVAE",
     "Flow",
+    "GatedConv",
     "Householder",
     "HypersphericalUniform",
     "ImageShape",
@@ -53,6 +65,8 @@ __all__ = [
     "Network",
     "Normal",
     "NormalMixture",
+    "PixelCNN",
+    "PixelHVAE",
     "Planar",
     "Posterior",
     "Prior",
