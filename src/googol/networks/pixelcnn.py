@@ -162,12 +162,12 @@ class PixelCNN(nn.Module):
         layers: list[Any] = list(self.layers)
         sizes = [layer.vertical.weight.shape[1:3] for layer in layers]  # (channels, rows) that each sees
         above = [weight.new_zeros(n, inputs, rows, breadth) for inputs, rows in sizes]
-        added = [layer.contexts(context) for layer in layers]
         for i in range(height):
             told = []
-            for number, (layer, (of_vertical, of_horizontal)) in enumerate(zip(layers, added, strict=True)):
-                row, u = layer.row(above[number], _row(of_vertical, i))
-                told.append((layer.across(u) + _row(of_horizontal, i)).squeeze(2))
+            for number, layer in enumerate(layers):
+                of_vertical, of_horizontal = layer.contexts(None if context is None else context[:, :, i : i + 1])
+                row, u = layer.row(above[number], of_vertical)
+                told.append((layer.across(u) + of_horizontal).squeeze(2))
                 if number + 1 < len(layers):
                     above[number + 1] = _pushed(above[number + 1], row)
             left = [weight.new_zeros(n, layer.horizontal.weight.shape[1], breadth + layer.reach) for layer in layers]
@@ -188,10 +188,6 @@ class PixelCNN(nn.Module):
 def _centred(x: Tensor) -> Tensor:
     """Pixels in [−1, 1]: 0, which is around the image, is neither black nor white."""
     return 2 * x - 1
-
-
-def _row(added: Tensor | float, i: int) -> Tensor | float:
-    return added if isinstance(added, float) else added[:, :, i : i + 1]
 
 
 def _pushed(rows: Tensor, row: Tensor) -> Tensor:
