@@ -56,6 +56,10 @@ COMMANDS = {
         "tell how well images fit what the model was trained on",
         "googol score RUN --strangers noise --out scores.csv --figure scores.png",
     ),
+    "plot": (
+        "draw what finished runs have learned",
+        "googol plot latent RUN RUN2 --out latent.png",
+    ),
     "reproduce": (
         "train and measure the rows of a published table, beside the published numbers",
         "googol reproduce sylvester --row vae,h-snf --data caltech101",
