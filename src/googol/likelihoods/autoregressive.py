@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from googol.networks import PixelCNN
-
-# Images that go through the network at once where no gradient is wanted.
-AT_ONCE = 256
+from googol.networks.layers import in_parts
 
 
 class Autoregressive(nn.Module):
@@ -83,14 +81,11 @@ class AutoregressiveDistribution(Distribution):
         """Exact, of the broadcast shape of the batch and the images."""
         batch = torch.broadcast_shapes(self.batch_shape, value.shape[:-3])
         x, context = _flat(value, batch), None if self.context is None else _flat(self.context, batch)
-        step = len(x) if torch.is_grad_enabled() else AT_ONCE
-        found = [
-            self.parts.pixels(
-                self.parts.network(part, None if context is None else context[start : start + step])
-            ).log_prob(part)
-            for start, part in zip(range(0, len(x), step), x.split(step), strict=True)
-        ]
-        return torch.cat(found).view(batch)
+        return in_parts(self._log_prob, x, context).view(batch)
+
+    def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
+        found: Tensor = self.parts.pixels(self.parts.network(x, context)).log_prob(x)
+        return found
 
     @torch.no_grad()
     def sample(self, sample_shape: torch.Size | Sequence[int] = ()) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from googol.networks.joined import JoinedMLP
-from googol.networks.layers import check_image_shape, check_trailing, scaled
+from googol.networks.layers import check_image_shape, check_trailing, in_parts, scaled
 
 # Channels of the last convolution, which leave some 300 features of an image of 28 × 28.
 LAST = 6
@@ -100,5 +100,5 @@ class GatedConvDecoder(nn.Module):
         """Codes side by side (…, latents) to images (…, channels, height, width)."""
         check_trailing("z", z, (self.latents,))
         batch = z.shape[:-1]
-        images: Tensor = self.layers(self.dense(z.reshape(batch.numel(), self.latents)))
+        images = in_parts(lambda codes: self.layers(self.dense(codes)), z.reshape(batch.numel(), self.latents))
         return images.reshape(*batch, *self.image_shape)
