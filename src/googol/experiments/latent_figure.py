@@ -63,7 +63,7 @@ def latent_figure(runs: Sequence[Run], data: Sequence[Dataset], *, seed: int = 0
             codes = run.model.posterior(shown.pixels(slice(None))).sample()
             draw_codes(axis, codes, shown)
             note = _draw_prior(axis, run, codes)
-        axis.set(xlabel="z[0]", ylabel="z[1]", aspect="equal")
+        axis.set(xlabel="z[0]", ylabel="z[1]")
         axis.set_title(f"{kind(type(run.choice))}, {kind(type(run.model.prior))}{note}", fontsize=10)
         if axis is not axes[-1] and axis.get_legend() is not None:
             axis.get_legend().remove()
@@ -78,7 +78,7 @@ def _draw_prior(axis: Axes, run: Run, codes: Tensor) -> str:
     axis.set(xlim=_limits(low[0] - margin[0], high[0] + margin[0]))
     axis.set(ylim=_limits(low[1] - margin[1], high[1] + margin[1]))
     if isinstance(prior, TensorRing):
-        draw_components(axis, prior().marginal(range(2)))
+        draw_components(axis, prior().marginal(range(2)), colour="black", above_codes=True)
         ring = prior.variables
         return f": {math.prod(ring[j].components for j in range(2))} components (ellipses)"
     if isinstance(prior, VampPrior | NormalMixture):

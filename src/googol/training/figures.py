@@ -198,7 +198,9 @@ def _contours(axis: Axes, density: Any, codes: Tensor) -> None:
     axis.set(xlim=horizontal[[0, -1]], ylim=vertical[[0, -1]])
 
 
-def draw_components(axis: Axes, density: TensorRingDistribution) -> None:
+def draw_components(
+    axis: Axes, density: TensorRingDistribution, *, colour: str = "tab:red", above_codes: bool = False
+) -> None:
     """Draws the pairs of components of two variables: ellipses at one standard deviation, darker the more probable."""
     from matplotlib.collections import EllipseCollection
     from matplotlib.colors import to_rgba
@@ -220,7 +222,8 @@ def draw_components(axis: Axes, density: TensorRingDistribution) -> None:
         offsets=means.gather(1, shown).T.cpu().numpy(),
         offset_transform=axis.transData,
         facecolors="none",
-        edgecolors=[to_rgba("tab:red", 0.15 + 0.85 * float(value)) for value in strength[strength > 0.02]],
+        zorder=3 if above_codes else 1,
+        edgecolors=[to_rgba(colour, 0.15 + 0.85 * float(value)) for value in strength[strength > 0.02]],
     )
     axis.add_collection(ellipses)
 
