@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.tensor_ring import OUT
 from benchmarks.timing import in_turns, machine, markdown_table, peak_memory, write, write_json
-from googol.networks import PixelCNN
+from googol.networks import GatedPixelCNN
 
 SHAPE, CONTEXT = (1, 28, 28), 8
 COUNTS = (1, 16, 64)
@@ -31,7 +31,7 @@ def draw(outputs: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def plain_rows(network: PixelCNN, n: int, context: Tensor, rows: int) -> Tensor:
+def plain_rows(network: GatedPixelCNN, n: int, context: Tensor, rows: int) -> Tensor:
     """The first rows of n images, by a pass through the whole network for every pixel."""
     image = torch.zeros(n, *SHAPE)
     for i in range(rows):
@@ -40,7 +40,7 @@ def plain_rows(network: PixelCNN, n: int, context: Tensor, rows: int) -> Tensor:
     return image
 
 
-def measure(network: PixelCNN, n: int) -> dict[str, Any]:
+def measure(network: GatedPixelCNN, n: int) -> dict[str, Any]:
     """Seconds and bytes for n images each way, and that of a single pass."""
     context = torch.randn(n, CONTEXT, *SHAPE[1:])
 
@@ -70,7 +70,7 @@ def main() -> None:
     """Measures, and writes the page."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    network = PixelCNN(SHAPE, 1, context=CONTEXT)
+    network = GatedPixelCNN(SHAPE, 1, context=CONTEXT)
     found = [measure(network, n) for n in COUNTS]
     header = ["images", "everything once, s", "plain loop, s", "ratio", "one pass, s", "once, MB", "one pass, MB"]
     rows = [

@@ -11,8 +11,7 @@ from googol.distributions import Categorical, TensorRing
 from googol.distributions import Normal as NormalVariable
 from googol.likelihoods import Autoregressive, Bernoulli, DiscretizedLogistic, Hierarchical
 from googol.models import VAE, JointVAE, PixelCNN
-from googol.networks import MLPDecoder, MLPEncoder
-from googol.networks import PixelCNN as Network
+from googol.networks import GatedPixelCNN, MLPDecoder, MLPEncoder
 from googol.posteriors import DiagonalNormal
 from googol.priors import StandardNormal
 
@@ -20,7 +19,7 @@ from googol.priors import StandardNormal
 def make(shape, pixels=Bernoulli, *, latents: int = 0) -> Autoregressive:
     torch.manual_seed(0)
     outputs = shape[0] * pixels.outputs_per_channel()
-    network = Network(shape, outputs, context=3 if latents else 0, width=6, layers=2, first_kernel=3)
+    network = GatedPixelCNN(shape, outputs, context=3 if latents else 0, width=6, layers=2, first_kernel=3)
     for parameter in network.parameters():  # far from even
         parameter.data += 0.4 * torch.randn_like(parameter)
     return Autoregressive(
@@ -118,7 +117,7 @@ def bars(n: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_it_learns_what_independent_pixels_cannot():
     torch.manual_seed(0)
-    model = PixelCNN(Autoregressive(Network((1, 4, 4), 1, width=8, layers=2), Bernoulli(nn.Identity())))
+    model = PixelCNN(Autoregressive(GatedPixelCNN((1, 4, 4), 1, width=8, layers=2), Bernoulli(nn.Identity())))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     x, _ = bars(256)
     for _ in range(150):
@@ -135,7 +134,7 @@ def test_it_learns_what_independent_pixels_cannot():
 def test_a_joint_model_draws_images_under_conditions(hierarchical):
     torch.manual_seed(0)
     shape = (1, 4, 4)
-    network = Network(shape, 1, context=2, width=8, layers=2)
+    network = GatedPixelCNN(shape, 1, context=2, width=8, layers=2)
     likelihood: nn.Module = Autoregressive(network, Bernoulli(nn.Identity()), MLPDecoder(2, (2, 4, 4), hidden=(16,)))
     if hierarchical:
         likelihood = Hierarchical([], likelihood)

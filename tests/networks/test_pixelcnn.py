@@ -4,16 +4,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from googol.networks import PixelCNN
+from googol.networks import GatedPixelCNN
 
 
-def make(shape, outputs=2, *, context=0, layers=3, first_kernel=5, kernel=3) -> PixelCNN:
+def make(shape, outputs=2, *, context=0, layers=3, first_kernel=5, kernel=3) -> GatedPixelCNN:
     torch.manual_seed(0)
     options = {"first_kernel": first_kernel, "kernel": kernel}
-    return PixelCNN(shape, outputs, context=context, width=6, layers=layers, **options).double()
+    return GatedPixelCNN(shape, outputs, context=context, width=6, layers=layers, **options).double()
 
 
-def inputs(network: PixelCNN, n: int, context: int) -> tuple[Tensor, Tensor | None]:
+def inputs(network: GatedPixelCNN, n: int, context: int) -> tuple[Tensor, Tensor | None]:
     _, height, width = network.image_shape
     x = torch.rand(n, *network.image_shape, dtype=torch.float64)
     return x, torch.randn(n, context, height, width, dtype=torch.float64) if context else None
@@ -50,7 +50,7 @@ def test_there_is_no_blind_spot():
         assert torch.equal(gradient[0, 0] != 0, seen)
 
 
-def plain(network: PixelCNN, n: int, draw, context: Tensor | None = None) -> Tensor:
+def plain(network: GatedPixelCNN, n: int, draw, context: Tensor | None = None) -> Tensor:
     """A pass through the whole network for every pixel."""
     _, height, width = network.image_shape
     image = torch.zeros(n, *network.image_shape, dtype=torch.float64)
@@ -104,9 +104,9 @@ def test_sampling_computes_what_the_plain_loop_computes(shape, options):
 )
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        PixelCNN((1, 8, 8), **options)
+        GatedPixelCNN((1, 8, 8), **options)
 
 
 def test_images_of_another_size_are_refused():
     with pytest.raises(ValueError, match=r"matching \(1, 8, 8\) for x; got \(5, 1, 8, 9\)"):
-        PixelCNN((1, 8, 8), 1)(torch.zeros(5, 1, 8, 9))
+        GatedPixelCNN((1, 8, 8), 1)(torch.zeros(5, 1, 8, 9))

@@ -11,8 +11,17 @@ Each class has three facts for those who build and measure models:
 from googol.likelihoods.autoregressive import Autoregressive
 from googol.likelihoods.bernoulli import Bernoulli
 from googol.likelihoods.discretized_logistic import DiscretizedLogistic
-from googol.likelihoods.hierarchical import Hierarchical, LatentLayer
+from googol.likelihoods.hierarchical import Hierarchical, LatentLayer, has_mean
 from googol.likelihoods.logit_normal import LogitNormal
 from googol.likelihoods.normal import Normal
 
-__all__ = ["Autoregressive", "Bernoulli", "DiscretizedLogistic", "Hierarchical", "LatentLayer", "LogitNormal", "Normal"]
+__all__ = [
+    "Autoregressive",
+    "Bernoulli",
+    "DiscretizedLogistic",
+    "Hierarchical",
+    "LatentLayer",
+    "LogitNormal",
+    "Normal",
+    "has_mean",
+]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from googol.networks import PixelCNN
+from googol.networks import GatedPixelCNN
 from googol.networks.layers import in_parts
 
 
@@ -37,8 +37,8 @@ class Autoregressive(nn.Module):
         >>> import torch
         >>> from torch import nn
         >>> from googol.likelihoods import Autoregressive, Bernoulli
-        >>> from googol.networks import MLPDecoder, PixelCNN
-        >>> network = PixelCNN((1, 8, 8), 1, context=2, width=4, layers=2)
+        >>> from googol.networks import GatedPixelCNN, MLPDecoder
+        >>> network = GatedPixelCNN((1, 8, 8), 1, context=2, width=4, layers=2)
         >>> likelihood = Autoregressive(network, Bernoulli(nn.Identity()), MLPDecoder(3, (2, 8, 8)))
         >>> p = likelihood(torch.zeros(5, 3))
         >>> p.log_prob(p.sample((2,))).shape
@@ -47,7 +47,7 @@ class Autoregressive(nn.Module):
 
     pixels: Any
 
-    def __init__(self, network: PixelCNN, pixels: nn.Module, decoder: nn.Module | None = None) -> None:
+    def __init__(self, network: GatedPixelCNN, pixels: nn.Module, decoder: nn.Module | None = None) -> None:
         super().__init__()
         self.network, self.pixels, self.decoder = network, pixels, decoder
 

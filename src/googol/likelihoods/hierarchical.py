@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from googol.distributions.draws import mean_code, sample_and_log_prob
+from googol.likelihoods.autoregressive import Autoregressive
 
 
 class LatentLayer(nn.Module):
@@ -92,6 +93,13 @@ class Hierarchical(nn.Module):
     def forward(self, z: Tensor) -> HierarchicalDistribution:
         """The distribution of x."""
         return HierarchicalDistribution(z, self)
+
+
+def has_mean(likelihood: Any) -> bool:
+    """Whether the mean of p(x given all codes) is known: it is not, where pixels are told by those before them."""
+    while isinstance(likelihood, Hierarchical):
+        likelihood = likelihood.likelihood
+    return not isinstance(likelihood, Autoregressive)
 
 
 class HierarchicalDistribution(Distribution):

@@ -13,7 +13,7 @@ from torch.func import functional_call
 
 from googol.distributions import Event, TensorRing, TensorRingDistribution
 from googol.distributions.draws import mean_code, picture, sample_and_log_prob
-from googol.likelihoods import Autoregressive, Hierarchical
+from googol.likelihoods import has_mean
 from googol.models.vae import VAE, likelihood_and_divergences
 
 SURE = 0.95  # the probability from which on a filled-in condition is learned from
@@ -328,13 +328,6 @@ class JointVAE(VAE):
         probs = self.prior().component_probs(torch.cat([z, y.expand(*z.shape[:-1], -1)], -1))
         labels = self.prior.variables[self.latents :]
         return [probs[..., self.latents + j, : label.components] for j, label in enumerate(labels)]
-
-
-def has_mean(likelihood: Any) -> bool:
-    """Whether the mean of p(x given all codes) is known."""
-    while isinstance(likelihood, Hierarchical):
-        likelihood = likelihood.likelihood
-    return not isinstance(likelihood, Autoregressive)
 
 
 class _Shown(nn.Module):

@@ -25,7 +25,7 @@ class PixelCNN(nn.Module):
         >>> from torch import nn
         >>> from googol.likelihoods import Autoregressive, Bernoulli
         >>> from googol import models, networks
-        >>> network = networks.PixelCNN((1, 8, 8), 1, width=4, layers=2)
+        >>> network = networks.GatedPixelCNN((1, 8, 8), 1, width=4, layers=2)
         >>> model = models.PixelCNN(Autoregressive(network, Bernoulli(nn.Identity())))
         >>> model.log_prob(model.sample(3)).shape
         torch.Size([3])

@@ -8,7 +8,7 @@ from googol.networks.convolutional import ConvDecoder, ConvEncoder
 from googol.networks.gated_conv import GatedConvDecoder, GatedConvFeatures
 from googol.networks.joined import JoinedEncoder, JoinedMLP
 from googol.networks.mlp import MLP, MLPDecoder, MLPEncoder
-from googol.networks.pixelcnn import PixelCNN
+from googol.networks.pixelcnn import GatedPixelCNN
 
 __all__ = [
     "MLP",
@@ -17,9 +17,9 @@ __all__ = [
     "ConvEncoder",
     "GatedConvDecoder",
     "GatedConvFeatures",
+    "GatedPixelCNN",
     "JoinedEncoder",
     "JoinedMLP",
     "MLPDecoder",
     "MLPEncoder",
-    "PixelCNN",
 ]

@@ -76,7 +76,7 @@ class GatedPixelLayer(nn.Module):
         return self.residual(own, linear(_gate(r), self.out.weight.flatten(1), self.out.bias))
 
 
-class PixelCNN(nn.Module):
+class GatedPixelCNN(nn.Module):
     r"""From images, and a context, to what is said of each pixel given those before it, row by row.
 
     The outputs at a pixel depend on all pixels above and to the left of it within reach, without a blind spot, and on
@@ -99,8 +99,8 @@ class PixelCNN(nn.Module):
 
     Example:
         >>> import torch
-        >>> from googol.networks import PixelCNN
-        >>> network = PixelCNN((1, 8, 8), 2, context=3, width=4, layers=2)
+        >>> from googol.networks import GatedPixelCNN
+        >>> network = GatedPixelCNN((1, 8, 8), 2, context=3, width=4, layers=2)
         >>> network(torch.zeros(5, 1, 8, 8), torch.zeros(5, 3, 8, 8)).shape
         torch.Size([5, 2, 8, 8])
     """

@@ -108,9 +108,9 @@ class Autoregressive:
         from torch import nn
 
         from googol.likelihoods import Autoregressive as Likelihood
-        from googol.networks import PixelCNN
+        from googol.networks import GatedPixelCNN
 
-        network = PixelCNN(
+        network = GatedPixelCNN(
             image_shape,
             self.pixels.outputs(image_shape),
             context=self.context if decoder is not None else 0,
