@@ -35,6 +35,8 @@ bench: install  ## speed and memory of the tensor ring beside the plain algorith
 	$(BIN)/python -m benchmarks.prior_cost
 	$(BIN)/python -m benchmarks.sparse_normal
 	$(BIN)/python -m benchmarks.posteriors
+	$(BIN)/python -m benchmarks.pixelcnn
+	$(BIN)/python -m benchmarks.hierarchical
 	$(BIN)/python -m benchmarks.explorer
 	$(BIN)/python -m benchmarks.adversarial
 

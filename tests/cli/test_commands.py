@@ -164,6 +164,50 @@ def test_every_model_of_conditions_answers_the_same_commands(model: str, tmp_pat
         assert message in capsys.readouterr().err
 
 
+SMALL_PIXELS = ["likelihood:autoregressive", "--likelihood.width", "4", "--likelihood.layers", "2"]
+SMALL_CONV = ["network:gated-conv", "--network.width", "4", "--network.hidden", "9"]
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        (
+            "hvae",
+            ["--latents", "3", "2", "prior:tensor-ring", "--prior.rank", "2", "network:mlp", "--network.hidden", "9"],
+        ),
+        ("conv-hvae", ["--latents", "3", "2", "prior:vamp-prior", "--prior.components", "4", *SMALL_CONV]),
+        ("pixel-hvae", ["--latents", "3", "2", *SMALL_PIXELS, *SMALL_CONV]),
+        ("pixelcnn", SMALL_PIXELS[1:]),
+    ],
+)
+def test_models_without_conditions_answer_the_same_commands(
+    model: str, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, picture, scores = (str(tmp_path / name) for name in ("RUN", "grid.png", "scores.csv"))
+    assert main(["train", model, "--out", run, "--epochs", "1", *options]) == 0
+    assert yaml.safe_load((tmp_path / "RUN" / "config.yaml").read_text())["model"]["kind"] == model
+    assert (tmp_path / "RUN" / "figures" / "samples.png").exists()
+    assert main(["sample", run, "-n", "4", "--out", picture]) == 0
+    assert main(["score", run, "--limit", "150", "--k", "2", "--out", scores]) == 0
+    assert len(pd.read_csv(scores)) == 150
+    capsys.readouterr()
+    assert main(["evaluate", run, "--metrics", "elbo,iwae,parameters", "--k", "5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["elbo"] <= found["iwae"] + 1e-4
+    assert found["iwae"] < 0
+
+
+def test_images_painted_pixel_by_pixel_have_the_conditions_they_were_asked_for(tmp_path: Path) -> None:
+    run, arrays = str(tmp_path / "RUN"), tmp_path / "images.npz"
+    options = ["--consistency-weight", "0", "--latents", "2", "--lower-latents", "3", "--epochs", "3"]
+    options += ["prior:tensor-ring", "--prior.rank", "2", *SMALL_PIXELS, "network:mlp", "--network.hidden", "9"]
+    assert main(["train", "joint-vae", "--out", run, *options]) == 0
+    assert main(["sample", run, "--given", "digit=3", "-n", "5", "--out", str(arrays)]) == 0
+    with np.load(arrays) as content:
+        assert (content["conditions"][:, 0] == 3).all()
+        assert set(np.unique(content["images"])) <= {0, 255}
+
+
 def test_numbers_are_filled_in_with_their_mean(tmp_path: Path, capsys) -> None:
     generator = np.random.default_rng(0)
     shade = generator.uniform(size=(400, 1))
@@ -260,6 +304,10 @@ def test_runs_that_cannot_be_opened(folder: Path, tmp_path: Path, change: str, m
         (["train", "joint-vae", "--data", "rows", "--out", "new"], "conditions.csv"),
         (["train", "joint-vae", "--out", "RUN"], "RUN"),
         (["train", "joint-vae", "--out", "new", "--missing", "1.5"], "1.5"),
+        (["train", "joint-vae", "--out", "new", "likelihood:autoregressive"], "consistency_weight must be 0"),
+        (["train", "hvae", "--out", "new", "--latents", "3", "0"], "latents must be at least 1, got 0"),
+        (["train", "pixelcnn", "--out", "new", "--likelihood.kernel", "4"], "kernel must be odd"),
+        (["train", "pixelcnn", "--out", "new", "--match-parameters", "9"], "no networks of a width to choose"),
         (["train", "joint-vae", "--out", "new", "prior:tensor-rign"], "tensor-ring"),
         (["train", "--resume", "RUN"], "finished"),
         (["train", "--resume", "NOWHERE"], "NOWHERE"),

@@ -31,8 +31,20 @@ POSTERIORS = [
     config.Sylvester(flows=2, orthogonalization="householder", reflections=2),
     config.Sylvester(flows=2, orthogonalization="triangular"),
 ]
-LIKELIHOODS = [config.Bernoulli(), config.Normal(), config.DiscretizedLogistic(), config.LogitNormal(precision="grid")]
-NETWORKS = [config.MLP(hidden=(9,)), config.MLP(hidden=(9,), activation="gated"), config.Conv(width=4)]
+PIXEL_BY_PIXEL = config.Autoregressive(pixels=config.DiscretizedLogistic(), context=2, width=4, layers=2)
+LIKELIHOODS = [
+    config.Bernoulli(),
+    config.Normal(),
+    config.DiscretizedLogistic(),
+    config.LogitNormal(precision="grid"),
+    PIXEL_BY_PIXEL,
+]
+NETWORKS = [
+    config.MLP(hidden=(9,)),
+    config.MLP(hidden=(9,), activation="gated"),
+    config.Conv(width=4),
+    config.GatedConv(width=4, hidden=9),
+]
 PAIRS = [*itertools.product(PRIORS, POSTERIORS), *itertools.product(SPHERE, [config.VonMisesFisher()])]
 
 
@@ -47,9 +59,66 @@ def test_a_step_bounds_and_samples(prior, posterior):
     likelihood, network = LIKELIHOODS[number % len(LIKELIHOODS)], NETWORKS[number // 3 % len(NETWORKS)]
     torch.manual_seed(0)
     choice = config.VAE(latents=4, prior=prior, posterior=posterior, likelihood=likelihood, network=network)
+    check(choice)
+
+
+# Three layers, with another posterior in the lower ones than on top.
+HIERARCHIES = [
+    config.HVAE(
+        latents=(4, 3, 2),
+        prior=PRIORS[number % len(PRIORS)],
+        posterior=posterior,
+        lower=POSTERIORS[(number + 3) % len(POSTERIORS)],
+        likelihood=LIKELIHOODS[number % len(LIKELIHOODS)],
+        network=NETWORKS[number % len(NETWORKS)],
+    )
+    for number, posterior in enumerate([*POSTERIORS, *POSTERIORS])
+]
+
+
+@pytest.mark.parametrize("choice", HIERARCHIES, ids=range(len(HIERARCHIES)))
+def test_models_of_several_layers_too(choice):
+    check(choice)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        config.HVAE(latents=(3,), network=config.MLP(hidden=(9,))),
+        config.ConvHVAE(latents=(4, 3), network=config.GatedConv(width=4, hidden=9)),
+        config.PixelHVAE(latents=(4, 3), likelihood=PIXEL_BY_PIXEL, network=config.GatedConv(width=4, hidden=9)),
+        config.PixelHVAE(latents=(4,), likelihood=PIXEL_BY_PIXEL, network=config.MLP(hidden=(9,))),
+        config.PixelCNN(likelihood=PIXEL_BY_PIXEL),
+    ],
+    ids=name,
+)
+def test_the_models_by_name(choice):
+    check(choice)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: config.HVAE(latents=()), "latents must be at least 1, got 0"),
+        (lambda: config.HVAE(latents=(3, 0)), "latents must be at least 1, got 0"),
+        (lambda: config.HVAE(free_bits=-1.0), "free_bits must be at least 0"),
+        (lambda: config.Autoregressive(kernel=4), "kernel must be odd and at least 3, got 4"),
+        (lambda: config.HVAE(network=config.MLP(hidden=())).build(SHAPE, ()), "at least one hidden layer"),
+        (lambda: config.JointVAE(likelihood=config.Autoregressive()), "consistency_weight must be 0"),
+        (lambda: config.JointVAE(lower_latents=(0,)), "lower_latents must be at least 1, got 0"),
+    ],
+)
+def test_choices_that_make_no_sense(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def check(choice):
+    """A step of training, bounds, samples, and the file of weights."""
     model = choice.build(SHAPE, ())
     x, y = (torch.rand(7, *SHAPE) * 255 + 0.5) / 256, torch.empty(7, 0)
-    model.on_epoch_start(0, lambda: iter([(x, y)]))
+    if hasattr(model, "on_epoch_start"):
+        model.on_epoch_start(0, lambda: iter([(x, y)]))
     model.loss(x, y)["loss"].backward()
     for parameter_name, parameter in model.named_parameters():
         assert parameter.grad is not None, parameter_name
@@ -58,7 +127,8 @@ def test_a_step_bounds_and_samples(prior, posterior):
         assert model.importance_bound(x, 3).isfinite().all()
         assert model.elbo(x).shape == (7,)
     assert model.sample(5).shape == (5, *SHAPE)
-    assert model.reconstruct(x).shape == x.shape
+    if hasattr(model, "reconstruct"):
+        assert model.reconstruct(x).shape == x.shape
     again = choice.build(SHAPE, ())
     again.load_state_dict(model.state_dict())
     torch.manual_seed(1)
@@ -69,10 +139,28 @@ def test_a_step_bounds_and_samples(prior, posterior):
 
 @pytest.mark.parametrize("posterior", POSTERIORS, ids=name)
 def test_a_joint_model_takes_any_posterior(posterior):
+    check_joint(posterior=posterior)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lower_latents": (3,)},
+        {"lower_latents": (3, 2), "lower": config.Planar(flows=2), "free_bits": 1.0},
+        {"likelihood": PIXEL_BY_PIXEL, "consistency_weight": 0.0},
+        {"likelihood": PIXEL_BY_PIXEL, "consistency_weight": 0.0, "lower_latents": (3,)},
+    ],
+    ids=str,
+)
+def test_a_joint_model_takes_several_layers_and_paints_pixel_by_pixel(options):
+    check_joint(**options)
+
+
+def check_joint(**options):
     torch.manual_seed(0)
     schema = (Condition("digit", ("0", "1", "2")), Condition("thickness", None))
     ring = config.TensorRing(rank=3, components=3)
-    choice = config.JointVAE(latents=4, prior=ring, posterior=posterior, network=config.MLP(hidden=(9,)))
+    choice = config.JointVAE(latents=4, prior=ring, network=config.MLP(hidden=(9,)), **options)
     model = choice.build(SHAPE, schema)
     x, y = torch.rand(30, *SHAPE), torch.stack([torch.arange(30.0) % 3, torch.randn(30)], 1)
     y[::2, 0] = torch.nan

@@ -4,11 +4,35 @@ import pytest
 import torch
 from torch import nn
 
-from googol.networks import MLP, ConvDecoder, ConvEncoder, DCGANDecoder, DCGANEncoder, MLPDecoder, MLPEncoder
+from googol.networks import (
+    MLP,
+    ConvDecoder,
+    ConvEncoder,
+    DCGANDecoder,
+    DCGANEncoder,
+    GatedConvDecoder,
+    GatedConvFeatures,
+    JoinedEncoder,
+    JoinedMLP,
+    MLPDecoder,
+    MLPEncoder,
+)
 from googol.networks.layers import GAINS, scaled
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (3, 32, 32), (3, 64, 64), (2, 9, 15)]
+
+
+def gated_encoder(shape, outputs):
+    features = GatedConvFeatures(shape, width=8)
+    return nn.Sequential(features, nn.Linear(features.features, outputs))
+
+
+def gated_decoder(latents, shape):
+    return GatedConvDecoder([2, latents - 2], shape, hidden=20, width=8)
+
+
 PAIRS = [(ConvEncoder, ConvDecoder), (MLPEncoder, MLPDecoder), (DCGANEncoder, DCGANDecoder)]
+PAIRS += [(gated_encoder, gated_decoder)]
 
 
 @pytest.mark.parametrize("leading", [(), (0,), (2,), (3, 2)])
@@ -77,6 +101,40 @@ def test_scaled_layers_keep_the_size_of_a_signal(layers):
         signal = scaled(layer)(nn.functional.silu(signal))
     inner = signal if signal.dim() == 2 else signal[..., 2:-2, 2:-2]
     assert 0.8 < inner.std() < 1.25
+
+
+def test_the_published_gated_networks():
+    """Tomczak & Welling: 294 features of an image of 28 × 28; five gated convolutions in, four out and one of 1 × 1."""
+    features, decoder = GatedConvFeatures((1, 28, 28)), GatedConvDecoder([40, 40], (1, 28, 28))
+    assert features.features == 294
+    layers = [[part for part in network.modules() if isinstance(part, nn.Conv2d)] for network in (features, decoder)]
+    assert [(c.in_channels, c.out_channels // 2, c.kernel_size[0], c.stride[0]) for c in layers[0]] == [
+        *[(1, 32, 7, 1), (32, 32, 3, 2), (32, 64, 5, 1), (64, 64, 3, 2), (64, 6, 3, 1)]
+    ]
+    assert [c.kernel_size[0] for c in layers[1]] == [3, 3, 3, 3, 1]
+
+
+def test_a_joined_network_sees_all_its_inputs_and_each_image_once():
+    torch.manual_seed(0)
+    of_image, of_codes, joined = MLPEncoder((1, 2, 3), 5), MLP(3, 4), MLP(9, 2)
+    encoder = JoinedEncoder(of_image, of_codes, joined)
+    x, z = torch.rand(4, 1, 2, 3), torch.randn(6, 4, 3)
+    seen = []
+    of_image.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    found = encoder(x, z)
+    assert seen == [4]
+    each = torch.stack([joined(torch.cat([of_image(x), of_codes(code)], -1)) for code in z])
+    torch.testing.assert_close(found, each)
+
+
+def test_each_code_has_a_first_layer_of_its_own():
+    network = JoinedMLP([2, 3], 4, hidden=(5,), activation="gated").double()
+    z = torch.randn(7, 5, dtype=torch.float64)
+    hidden = [part(code) for part, code in zip(network.each, z.split([2, 3], -1), strict=True)]
+    torch.testing.assert_close(network(z), network.joined(torch.cat(hidden, -1)))
+    assert [part[0].weight.shape for part in network.each] == [(10, 2), (10, 3)]
+    with pytest.raises(ValueError, match=r"\(5,\) for z; got \(7, 4\)"):
+        network(z[:, :4])
 
 
 def test_mlp_without_hidden_layers_is_linear():

@@ -57,7 +57,7 @@ COMMANDS = {
         "googol score RUN --strangers noise --out scores.csv --figure scores.png",
     ),
     "plot": (
-        "draw what a run has learned",
+        "draw what finished runs have learned",
         "googol plot modes RUN --out modes.png",
     ),
     "reproduce": (

@@ -1,29 +1,37 @@
-"""`googol plot`: pictures of what a finished run has learned."""
+"""`googol plot`: pictures of what finished runs have learned."""
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
 
 from googol.cli import arguments as shared
-from googol.data import unknown
+from googol.data import SPLITS, unknown
 from googol.experiments import open_run
 from googol.training import STANDARD_FIGURES, to_png, write_file
 
-DESCRIPTION = """\
-Draw what a finished run has learned.
+HELP = """\
+usage: googol plot {PLOTS} RUN --out PICTURE
+
+Draw what finished runs have learned.
+
+plots:
+  modes   images while the indices of a tensor ring's lattice change, some at a time, from one sample to another
+  prior   the density of the learned prior over pairs of latent variables, with its components and codes
+  latent  the latent spaces of runs with two latents side by side, with the pseudo-inputs or components of their priors
 
 Examples:
   googol plot modes RUN --out modes.png
-  googol plot prior RUN --out prior.png"""
+  googol plot prior RUN --out prior.png
+  googol plot latent RUN RUN2 --out latent.png"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Plot:
-    folder: shared.RunFolder
-    """folder of a finished run"""
     out: Path
     """picture to write (.png)"""
     seed: int = 0
@@ -36,24 +44,25 @@ class _Plot:
         if self.out.suffix != ".png":
             raise ValueError(f"--out must end with .png, got {self.out}")
         shared.refuse_existing(self.out, overwrite=self.overwrite)
-        write_file(self.out, self.content())
+        write_file(self.out, self._content())
         shared.note(f"written to {self.out}")
 
-    def content(self) -> bytes:
-        """The content of the file."""
+    def _content(self) -> bytes:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Modes(_Plot):
     """Images while the indices of a tensor ring's lattice change, some at a time, from one sample to another."""
 
+    folder: shared.RunFolder
+    """folder of a finished run"""
     rows: int = 8
     """pairs of samples"""
     columns: int = 12
     """images from the one to the other"""
 
-    def content(self) -> bytes:
+    def _content(self) -> bytes:
         from googol.experiments.hopping_figure import hopping_figure
 
         content = io.BytesIO()
@@ -62,38 +71,65 @@ class Modes(_Plot):
         return content.getvalue()
 
 
-@dataclass(frozen=True)
-class Prior(_Plot):
-    """The density of the learned prior over pairs of latent variables, with its components and codes."""
-
+@dataclass(frozen=True, kw_only=True)
+class _PlotOfCodes(_Plot):
     data: shared.Text = None
-    """name or path of the images whose codes are drawn; by default the data that the run was trained on"""
+    """name or path of the images whose codes are drawn; by default the data that each run was trained on"""
+    split: str = "test"
+    """which of them: train, valid or test"""
     data_dir: shared.DataDir = None
     """folder of data files"""
 
-    def content(self) -> bytes:
+    def run(self) -> None:
+        """Draws, and writes the file."""
+        if self.split not in SPLITS:
+            raise ValueError(unknown("split", self.split, SPLITS))
+        super().run()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior(_PlotOfCodes):
+    """The density of the learned prior over pairs of latent variables, with its components and codes."""
+
+    folder: shared.RunFolder
+    """folder of a finished run"""
+
+    def _content(self) -> bytes:
         from googol.metrics import evaluating
 
         run = open_run(self.folder)
-        images = run.load(self.data, "test", data_dir=self.data_dir)
+        images = run.load(self.data, self.split, data_dir=self.data_dir)
         with evaluating(run.model, seed=self.seed):
             figure = STANDARD_FIGURES["prior"](run.model, images)
         if figure is None:
-            raise ValueError(
-                f"the prior of the run in {self.folder} has no density over pairs of latent variables to draw"
-            )
+            raise ValueError(f"the prior of the run in {self.folder} has no density over pairs of latents to draw")
         return to_png(figure)
 
 
-PLOTS = {"modes": Modes, "prior": Prior}
+@dataclass(frozen=True, kw_only=True)
+class Latent(_PlotOfCodes):
+    """Latent spaces of runs with two latents side by side: codes by label, and what their priors are made of."""
+
+    folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN")]
+    """folders of finished runs"""
+
+    def _content(self) -> bytes:
+        from googol.experiments.latent_figure import latent_figure
+
+        runs = [open_run(folder) for folder in self.folders]
+        data = [run.load(self.data, self.split, data_dir=self.data_dir) for run in runs]
+        return to_png(latent_figure(runs, data, seed=self.seed))
+
+
+PLOTS = {"modes": Modes, "prior": Prior, "latent": Latent}
 
 
 def parse(arguments: list[str]) -> Any:
     """The command that the arguments describe."""
     name, *rest = arguments or ["--help"]
     if name in ("-h", "--help"):
-        print(f"usage: googol plot {{{','.join(PLOTS)}}} RUN --out PICTURE\n\n{DESCRIPTION}\n")
+        print(HELP.format(PLOTS=f"{{{','.join(PLOTS)}}}"))
         raise SystemExit(0)
     if name not in PLOTS:
         raise ValueError(f"{unknown('plot', name, PLOTS)}; see googol plot --help")
-    return shared.parse(PLOTS[name], rest, prog=f"googol plot {name}", description=PLOTS[name].__doc__ or DESCRIPTION)
+    return shared.parse(PLOTS[name], rest, prog=f"googol plot {name}", description=PLOTS[name].__doc__ or "")

@@ -70,7 +70,7 @@ def _all(run: Run) -> tuple[str, ...]:
     bounds: tuple[str, ...] = ("elbo", "iwae") if likelihood is not None else ()
     if likelihood is not None and likelihood.log_bin is not None:
         bounds += ("elbo_bits_per_dim", "iwae_bits_per_dim")
-    bounds += ("active_units", "parameters") if likelihood is not None else ("parameters",)
+    bounds += ("active_units", "parameters") if hasattr(run.model, "posterior") else ("parameters",)
     if likelihood is None and run.schema:
         return (*bounds, "fid", *NEIGHBOURS, *MODES)
     if run.conditions:

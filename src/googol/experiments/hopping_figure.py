@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from googol.distributions import TensorRing
+from googol.distributions.draws import picture
 from googol.experiments.run import Run
 from googol.metrics import evaluating
 from googol.training import image_grid
@@ -73,9 +74,10 @@ def hopping_figure(run: Run, *, rows: int = 8, columns: int = COLUMNS, seed: int
         )
     if min(run.image_shape[1:]) < 2:
         raise ValueError(f"expected images to show, but those of the run in {run.folder} are points")
-    with evaluating(run.model, seed=seed):
-        codes = hops(prior, run.choice.latents, rows=rows, columns=columns).flatten(0, 1)
-        model = run.model
-        images = model.generator(codes) if hasattr(model, "generator") else model.likelihood(codes).mean
+    model = run.model
+    latents = getattr(getattr(model, "posterior", None), "latents", len(prior))
+    with evaluating(model, seed=seed):
+        codes = hops(prior, latents, rows=rows, columns=columns).flatten(0, 1)
+        images = model.generator(codes) if hasattr(model, "generator") else picture(model.likelihood(codes))
     scale = max(1, round(48 / max(run.image_shape[1:])))
     return image_grid(images, columns=columns, padding=scale, scale=scale)

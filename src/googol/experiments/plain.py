@@ -12,12 +12,15 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 def kind(choice: type) -> str:
     """The name of a choice on the command line and in files: that of its class in lower case, with hyphens.
 
+    A class may say in ``called`` that it has another one.
+
     Example:
         >>> from googol.experiments.config import MLP, DiscretizedLogistic, JointVAE
         >>> [kind(choice) for choice in (MLP, DiscretizedLogistic, JointVAE)]
         ['mlp', 'discretized-logistic', 'joint-vae']
     """
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", choice.__name__).lower()
+    called: str | None = getattr(choice, "called", None)
+    return called or re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", choice.__name__).lower()
 
 
 def kinds(hint: Any) -> dict[str, type]:
@@ -59,7 +62,7 @@ def from_plain(hint: Any, value: Any, where: str = "config") -> Any:
         >>> from_plain(Network, {"kind": "mpl"}, "network")
         Traceback (most recent call last):
             ...
-        ValueError: network: unknown kind 'mpl': expected one of 'conv', 'mlp'; did you mean 'mlp'?
+        ValueError: network: unknown kind 'mpl': expected one of 'conv', 'mlp', 'gated-conv'; did you mean 'mlp'?
     """
     origin, options = get_origin(hint), get_args(hint)
     if any(is_dataclass(option) for option in (hint, *options)):

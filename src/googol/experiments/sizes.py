@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from googol.data import Condition
+from googol.experiments import plain
 from googol.experiments.config import ImageShape, Model
 from googol.metrics import parameter_counts
 
@@ -21,7 +23,7 @@ def match_parameters(model: Model, image_shape: ImageShape, schema: Sequence[Con
     count is closest.
 
     Raises:
-        ValueError: Even the narrowest networks leave the model with more parameters.
+        ValueError: Even the narrowest networks leave the model with more parameters, or it has no such networks.
 
     Example:
         >>> from googol.experiments import config
@@ -30,8 +32,12 @@ def match_parameters(model: Model, image_shape: ImageShape, schema: Sequence[Con
         MLP(hidden=(43, 43), activation='silu')
     """
 
-    def of_width(width: int) -> Model:
-        return replace(model, network=model.network.of_width(width))
+    if not hasattr(model, "network"):
+        raise ValueError(f"a model {plain.kind(type(model))} has no networks of a width to choose")
+    choice: Any = model
+
+    def of_width(width: int) -> Any:
+        return replace(choice, network=choice.network.of_width(width))
 
     def count(width: int) -> int:
         with torch.random.fork_rng():

@@ -63,7 +63,7 @@ def write_page(table: Table, results: Path) -> Path:
     found, stale = read_results(results, table)
     parts = [f"# {table.title}", f"Published: {table.source}.", table.remark]
     own = {row.baseline: table.row(row.baseline).title for row in table.rows if row.baseline}
-    others = "".join(f" (of some rows, over *{title}*)" for title in own.values())
+    others = f" (of some rows, over {', '.join(f'*{title}*' for title in own.values())})" if own else ""
     parts.append(
         f"Made by `googol reproduce {table.name}`. *Ours* is the mean ± standard deviation over seeds. The gain is "
         f"over the row *{table.row(table.baseline).title}*{others}, in the direction in which the metric gets better."

@@ -8,9 +8,20 @@ Each class has three facts for those who build and measure models:
 - `dequantized`: whether x are pixels (255 g + u) / 256 with noise u in (0, 1) rather than the grey levels g.
 """
 
+from googol.likelihoods.autoregressive import Autoregressive
 from googol.likelihoods.bernoulli import Bernoulli
 from googol.likelihoods.discretized_logistic import DiscretizedLogistic
+from googol.likelihoods.hierarchical import Hierarchical, LatentLayer, has_mean
 from googol.likelihoods.logit_normal import LogitNormal
 from googol.likelihoods.normal import Normal
 
-__all__ = ["Bernoulli", "DiscretizedLogistic", "LogitNormal", "Normal"]
+__all__ = [
+    "Autoregressive",
+    "Bernoulli",
+    "DiscretizedLogistic",
+    "Hierarchical",
+    "LatentLayer",
+    "LogitNormal",
+    "Normal",
+    "has_mean",
+]

@@ -205,6 +205,7 @@ def _in_parts(
     """
     if k < 1 or at_once < 1:
         raise ValueError(f"Expected k and at_once to be at least 1; got {k} and {at_once}.")
+    k = 1 if getattr(model, "exact", False) else k  # more draws would give the same
     batch_size = min(batch_size, at_once)
     part = min(k, at_once // max(1, batch_size))
 

@@ -6,6 +6,7 @@ from googol.models.cvae import CVAE
 from googol.models.experts_vae import ExpertsVAE
 from googol.models.gan import GAN
 from googol.models.joint_vae import JointVAE
+from googol.models.pixelcnn import PixelCNN
 from googol.models.vae import VAE
 from googol.models.wgan import WGAN, WGANGP
 
@@ -20,5 +21,6 @@ __all__ = [
     "Draws",
     "ExpertsVAE",
     "JointVAE",
+    "PixelCNN",
     "check_given",
 ]

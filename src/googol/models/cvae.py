@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from googol.distributions import Event, TensorRing, TensorRingDistribution
+from googol.distributions.draws import mean_code, picture, sample_and_log_prob
 from googol.models.conditional import CodedConditionsVAE, Draws
-from googol.models.vae import mean_code, sample_and_log_prob
 from googol.posteriors import ConditionedPosterior
 
 
@@ -139,7 +139,7 @@ class CVAE(CodedConditionsVAE):
     def reconstruct(self, x: Tensor) -> Tensor:
         """The mean image decoded from the mean code of ``x`` and the conditions that the predictor finds likeliest."""
         y = self.posterior.predict(x).mode
-        return self._decoded(mean_code(self.posterior(x, y)), y).mean
+        return picture(self._decoded(mean_code(self.posterior(x, y)), y), x)
 
     def label_distribution(self) -> TensorRingDistribution:
         """p(y): the distribution of the c conditions."""
@@ -151,7 +151,7 @@ class CVAE(CodedConditionsVAE):
     ) -> tuple[Tensor, Tensor]:
         """n images with their conditions; see :meth:`ConditionalVAE.generate`."""
         y = self.label_distribution().condition(self._given(n, given), within=within).sample()
-        return self._decoded(self.prior().sample((n,)), y).mean, y
+        return picture(self._decoded(self.prior().sample((n,)), y)), y
 
     @torch.no_grad()
     def impute(self, x: Tensor, y: Tensor | None = None, *, draws: int = 8) -> list[Tensor]:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.distributions import Independent, kl_divergence
 
 from googol.distributions import Event
+from googol.distributions.draws import picture, sample_and_log_prob
 from googol.models.conditional import CodedConditionsVAE, Draws
-from googol.models.vae import sample_and_log_prob
 from googol.posteriors import ProductOfExperts
 from googol.priors import StandardNormal
 
@@ -131,7 +131,7 @@ class ExpertsVAE(CodedConditionsVAE):
         known = self._given(n, given)
         z = self.posterior(y=known).sample()
         drawn = self.coding.read(self.heads(z)).sample()
-        return self.likelihood(z).mean, torch.where(known.isnan(), drawn, known)
+        return picture(self.likelihood(z)), torch.where(known.isnan(), drawn, known)
 
     @torch.no_grad()
     def impute(self, x: Tensor, y: Tensor | None = None, *, draws: int = 8) -> list[Tensor]:

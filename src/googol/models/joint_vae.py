@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from googol.distributions import Event, TensorRing, TensorRingDistribution
+from googol.distributions.draws import mean_code, picture, sample_and_log_prob
+from googol.likelihoods import has_mean
 from googol.models.conditional import ConditionalVAE, Draws, check_given
-from googol.models.vae import mean_code, sample_and_log_prob
+from googol.models.vae import likelihood_and_divergences
 
 SURE = 0.95  # the probability from which on a filled-in condition is learned from
 
@@ -54,6 +56,7 @@ class JointVAE(ConditionalVAE):
         self_training_weight: The weight of log p(y given z) for conditions that the model fills in, not negative.
         warmup_epochs: How many epochs of a plain VAE come first.
         freeze_autoencoder: Whether only the ring is trained after the warm-up.
+        free_bits: How many nats of the mean divergence of each layer of codes cost nothing in training.
 
     References:
         Kuznetsov et al., Subset-Conditioned Generation Using Variational Autoencoder With A Learnable Tensor-Train
@@ -87,8 +90,9 @@ class JointVAE(ConditionalVAE):
         self_training_weight: float = 0.0,
         warmup_epochs: int = 0,
         freeze_autoencoder: bool = False,
+        free_bits: float = 0.0,
     ) -> None:
-        super().__init__(prior, posterior, likelihood, warmup_epochs=warmup_epochs)
+        super().__init__(prior, posterior, likelihood, warmup_epochs=warmup_epochs, free_bits=free_bits)
         if not isinstance(posterior.latents, int):
             raise TypeError("posterior must have an attribute latents, the number of latent variables")
         self.latents = posterior.latents
@@ -103,6 +107,11 @@ class JointVAE(ConditionalVAE):
         for name, weight in (weights | {"self_training_weight": self_training_weight}).items():
             if not weight >= 0:
                 raise ValueError(f"{name} must not be negative, got {weight}")
+        if consistency_weight and not has_mean(likelihood):
+            raise ValueError(
+                "consistency_weight must be 0 with an autoregressive likelihood: its images are drawn and have no "
+                f"gradient; got {consistency_weight}"
+            )
         self.label_weight = label_weight
         self.consistency_weight = consistency_weight
         self.self_training_weight = self_training_weight
@@ -124,15 +133,16 @@ class JointVAE(ConditionalVAE):
             return super().loss(x, y)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_autoencoder):
             z, log_q = sample_and_log_prob(self.posterior(x))
-            reconstruction = -self.likelihood(z).log_prob(x).mean()
+            log_likelihood, below = likelihood_and_divergences(self.likelihood(z), x)
         joint = self.prior()
         log_code, log_label = self._log_code_and_label(joint, z, y)
-        kl, log_label = (log_q - log_code).mean(), log_label.mean()
-        loss = reconstruction + kl - (1 + self.label_weight) * log_label
+        terms = self._bound_terms(log_likelihood, [log_q - log_code, *below])
+        log_label = log_label.mean()
+        loss = terms["loss"] - (1 + self.label_weight) * log_label
         if self.self_training_weight and self.training:
             filled = self._filled_in(joint, z, y)
             loss = loss - self.self_training_weight * self._log_code_and_label(joint, z, filled)[1].mean()
-        terms = {"loss": loss, "reconstruction": reconstruction, "kl": kl, "log_p_y_given_z": log_label}
+        terms |= {"loss": loss, "log_p_y_given_z": log_label}
         if self.consistency_weight:
             terms["consistency"] = -self._log_read_back(joint, max(1, len(x) // 4))
             terms["loss"] = loss + self.consistency_weight * terms["consistency"]
@@ -157,9 +167,10 @@ class JointVAE(ConditionalVAE):
         labels = joint.marginal(range(self.latents, len(self.prior))).sample((count,))
         evidence = torch.cat([labels.new_full((count, self.latents), torch.nan), labels], -1)
         z = joint.condition(evidence).rsample()[:, : self.latents]
-        image = _constant(self.likelihood, z) if self.freeze_autoencoder else self.likelihood(z)
+        shown = _Shown(self.likelihood)
+        image = _constant(shown, z) if self.freeze_autoencoder else shown(z)
         # The reader is a copy without gradients: it shall not learn to accept what is generated now.
-        read = _constant(self.posterior, image.mean).rsample()
+        read = _constant(self.posterior, image).rsample()
         return self._log_code_and_label(_constant(self.prior), read, labels)[1].mean()
 
     # -- bounds
@@ -218,7 +229,7 @@ class JointVAE(ConditionalVAE):
         check_given(given, n, self.conditions)
         shape = (n,) if given is None or given.dim() == 1 else ()
         drawn = self.conditional(given, within=within).sample(shape, temperature=temperature)
-        return self.likelihood(drawn[:, : self.latents]).mean, drawn[:, self.latents :]
+        return picture(self.likelihood(drawn[:, : self.latents])), drawn[:, self.latents :]
 
     @torch.no_grad()
     def edit(self, x: Tensor, old: Tensor, new: Tensor) -> Tensor:
@@ -243,7 +254,7 @@ class JointVAE(ConditionalVAE):
         codes = range(self.latents)
         before, after = (self.conditional(y).marginal(codes) for y in (old, new))
         u = before.to_uniform(mean_code(self.posterior(x)))
-        return self.likelihood(after.from_uniform(u)).mean
+        return picture(self.likelihood(after.from_uniform(u)))
 
     @torch.no_grad()
     def impute(self, x: Tensor, y: Tensor | None = None, *, draws: int = 8) -> list[Tensor]:
@@ -270,6 +281,17 @@ class JointVAE(ConditionalVAE):
         probs = self.prior().component_probs(torch.cat([z, y.expand(*z.shape[:-1], -1)], -1))
         labels = self.prior.variables[self.latents :]
         return [probs[..., self.latents + j, : label.components] for j, label in enumerate(labels)]
+
+
+class _Shown(nn.Module):
+    """From codes to pictures, as one module."""
+
+    def __init__(self, likelihood: nn.Module) -> None:
+        super().__init__()
+        self.likelihood = likelihood
+
+    def forward(self, z: Tensor) -> Tensor:
+        return picture(self.likelihood(z))
 
 
 def _constant(module: nn.Module, *arguments: Tensor) -> Any:

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Independent, Normal
+
+from googol.distributions.draws import mean_code, picture, sample_and_log_prob
 
 Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
@@ -20,8 +22,12 @@ class VAE(nn.Module):
 
     Training can start in two ways that help rich priors. For ``warmup_epochs`` the codes have a standard normal prior,
     and then the model's own starts from the codes of the training data. And over ``kl_warmup_epochs`` the weight of the
-    divergence from the prior rises to 1, so that the codes come into use before they are asked to be simple; bounds
-    and validation have the weight 1 throughout.
+    divergence from the prior rises to 1, so that the codes come into use before they are asked to be simple. Or some
+    nats of it are free, so that a decoder that could do without codes still learns to use them. Bounds and validation
+    have the weight 1, and nothing is free there.
+
+    With a :class:`~googol.likelihoods.Hierarchical` likelihood the codes have several layers; z, the prior and the
+    posterior are those of the top. The divergence is then a sum over layers, each of which has its free nats.
 
     Args:
         prior: Called without arguments, returns p(z).
@@ -29,14 +35,15 @@ class VAE(nn.Module):
         likelihood: Called with z, returns p(x given z).
         warmup_epochs: How many epochs with a standard normal prior come first.
         kl_warmup_epochs: Over how many epochs the weight of the divergence rises.
+        free_bits: How many nats of the mean divergence of each layer of codes cost nothing in training.
 
     Raises:
-        ValueError: One of prior and posterior lives on the unit sphere and the other does not, or a number of epochs is
-            negative.
+        ValueError: One of prior and posterior lives on the unit sphere and the other does not, or a number is negative.
 
     References:
         Kingma & Welling, Auto-Encoding Variational Bayes, 2014; Bowman et al., Generating Sentences from a Continuous
-        Space, 2016, on the rising weight.
+        Space, 2016, on the rising weight; Kingma et al., Improving Variational Inference with Inverse Autoregressive
+        Flow, 2016, appendix C.8, on free bits.
 
     Example:
         >>> import torch
@@ -65,6 +72,7 @@ class VAE(nn.Module):
         *,
         warmup_epochs: int = 0,
         kl_warmup_epochs: int = 0,
+        free_bits: float = 0.0,
     ) -> None:
         super().__init__()
         supports = [getattr(part, "support", None) for part in (prior, posterior)]
@@ -77,14 +85,16 @@ class VAE(nn.Module):
             raise ValueError(
                 f"warmup_epochs must be 0 on the unit sphere, where no code is normal, got {warmup_epochs}"
             )
-        for name, epochs in (("warmup_epochs", warmup_epochs), ("kl_warmup_epochs", kl_warmup_epochs)):
-            if epochs < 0:
-                raise ValueError(f"{name} must not be negative, got {epochs}")
+        numbers = {"warmup_epochs": warmup_epochs, "kl_warmup_epochs": kl_warmup_epochs, "free_bits": free_bits}
+        for name, number in numbers.items():
+            if not number >= 0:
+                raise ValueError(f"{name} must not be negative, got {number}")
         self.prior = prior
         self.posterior = posterior
         self.likelihood = likelihood
         self.warmup_epochs = warmup_epochs
         self.kl_warmup_epochs = kl_warmup_epochs
+        self.free_bits = free_bits
         # Parts of the state, so that training can be resumed: whether the prior is in use yet, and the weight.
         self.register_buffer("started", torch.tensor(warmup_epochs == 0))
         self.register_buffer("kl_weight", torch.tensor(1.0))
@@ -135,10 +145,26 @@ class VAE(nn.Module):
         return self.posterior(x).sample()
 
     def loss(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """The negative ELBO, averaged over the batch, and its two terms; labels ``y`` play no part."""
-        _, log_likelihood, kl = (term.mean() for term in self._terms(x, (), self._log_prior_in_training))
-        weighted = self.kl_weight * kl if self.training and self.kl_warmup_epochs else kl
-        return {"loss": weighted - log_likelihood, "reconstruction": -log_likelihood, "kl": kl}
+        """The negative ELBO, averaged over the batch, and its two terms; labels ``y`` play no part.
+
+        Of several layers of codes, the divergence of each comes too, the top one first.
+        """
+        _, log_likelihood, divergences = self._layers(x, (), self._log_prior_in_training)
+        return self._bound_terms(log_likelihood, divergences)
+
+    def _bound_terms(self, log_likelihood: Tensor, divergences: list[Tensor]) -> dict[str, Tensor]:
+        """The negative bound, averaged over the batch, in training with free nats and the weight of the divergence."""
+        reconstruction, each = -log_likelihood.mean(), [divergence.mean() for divergence in divergences]
+        kl = torch.stack(each).sum()
+        charged = kl
+        if self.training and self.free_bits:
+            charged = torch.stack(each).clamp(min=self.free_bits).sum()
+        if self.training and self.kl_warmup_epochs:
+            charged = self.kl_weight * charged
+        terms = {"loss": reconstruction + charged, "reconstruction": reconstruction, "kl": kl}
+        if len(each) > 1:
+            terms |= {f"kl_{number}": term for number, term in enumerate(each, 1)}
+        return terms
 
     def _log_prior_in_training(self, z: Tensor) -> Tensor:
         """log p(z), during the warm-up that of a standard normal prior."""
@@ -147,9 +173,17 @@ class VAE(nn.Module):
     def _terms(
         self, x: Tensor, sample_shape: tuple[int, ...], log_prior: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Codes drawn from q, their log p(x given z), and their log q(z given x) − log p(z)."""
+        """Codes drawn from q, their log p(x given z), and their log q(z given x) − log p(z), that of all layers."""
+        z, log_likelihood, divergences = self._layers(x, sample_shape, log_prior)
+        return z, log_likelihood, torch.stack(divergences).sum(0)
+
+    def _layers(
+        self, x: Tensor, sample_shape: tuple[int, ...], log_prior: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Codes of the top layer drawn from q, log p(x given all codes), and log q − log p of each layer."""
         z, log_q = sample_and_log_prob(self.posterior(x), sample_shape)
-        return z, self.likelihood(z).log_prob(x), log_q - log_prior(z)
+        log_likelihood, below = likelihood_and_divergences(self.likelihood(z), x)
+        return z, log_likelihood, [log_q - log_prior(z), *below]
 
     # -- bounds
 
@@ -195,37 +229,17 @@ class VAE(nn.Module):
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """The mean image decoded from the mean code of ``x``, or from a code drawn where the mean is not known."""
-        return self.likelihood(mean_code(self.posterior(x))).mean
+        return picture(self.likelihood(mean_code(self.posterior(x))), x)
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
-        """n images: the means of p(x given z) for z drawn from the prior."""
-        return self.likelihood(self.prior().sample((n,))).mean
+        """n images: the means of p(x given z) for z drawn from the prior, or images where these are not known."""
+        return picture(self.likelihood(self.prior().sample((n,))))
 
 
-def sample_and_log_prob(q: Distribution, sample_shape: tuple[int, ...] = ()) -> tuple[Tensor, Tensor]:
-    """Values drawn from a distribution, differentiable in it, with their log-densities.
-
-    A flow knows the density of what it has drawn without inverting itself.
-
-    Example:
-        >>> import torch
-        >>> z, log_q = sample_and_log_prob(torch.distributions.Normal(torch.zeros(3), 1.0), (5,))
-        >>> z.shape, log_q.shape
-        (torch.Size([5, 3]), torch.Size([5, 3]))
-    """
-    if hasattr(q, "rsample_and_log_prob"):
-        return q.rsample_and_log_prob(torch.Size(sample_shape))
-    z = q.rsample(torch.Size(sample_shape))
-    return z, q.log_prob(z)
-
-
-def mean_code(q: Distribution) -> Tensor:
-    """The mean of a distribution of codes, or a code drawn from it where the mean is not known."""
-    try:
-        return q.mean
-    except NotImplementedError:
-        return q.rsample()
+def likelihood_and_divergences(p: Any, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """log p(x), or, where further codes are between, log p(x given these) and the divergence of each layer of them."""
+    return p.layers(x) if hasattr(p, "layers") else (p.log_prob(x), [])
 
 
 def _log_standard_normal(z: Tensor) -> Tensor:

@@ -1,15 +1,19 @@
 """What the networks share: checks of shapes, and weights that keep the size of a signal."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 ImageShape = tuple[int, int, int]
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 Activation = Literal["silu", "elu", "relu", "gated"]
+
+# Images that go through a large network at once where no gradient is wanted.
+AT_ONCE = 128
 
 # 1 / sqrt(E[f(u)²]) for a standard normal u; for a gated layer two of them, one in the sigmoid.
 GAINS: dict[str, float] = {"silu": 1.6765, "elu": 1.2455, "relu": 1.4142, "gated": 1.8462}
@@ -35,6 +39,22 @@ def scaled(layer: Layer, activation: Activation = "silu") -> Layer:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def in_parts(network: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
+    """What a network makes of many images, in parts where no gradient is wanted, so that the memory stays bounded.
+
+    >>> import torch
+    >>> with torch.no_grad():
+    ...     in_parts(lambda x, y: x + y, torch.ones(300, 2), torch.ones(300, 2)).shape
+    torch.Size([300, 2])
+    """
+    (first, *_) = (each for each in inputs if each is not None)
+    if torch.is_grad_enabled() or len(first) <= AT_ONCE:
+        return network(*inputs)
+    starts = range(0, len(first), AT_ONCE)
+    parts = [[None if each is None else each[start : start + AT_ONCE] for each in inputs] for start in starts]
+    return torch.cat([network(*part) for part in parts])
 
 
 def check_image_shape(image_shape: Sequence[int], *, at_least: int = 1) -> ImageShape:

@@ -17,6 +17,12 @@ ACTIVATIONS: dict[str, tuple[type[nn.Module], int]] = {
 }
 
 
+def hidden_layer(before: int, after: int, activation: Activation) -> list[nn.Module]:
+    """A fully connected layer with its activation."""
+    between, copies = ACTIVATIONS[activation]
+    return [scaled(nn.Linear(before, copies * after), activation), between()]
+
+
 class MLP(nn.Sequential):
     r"""Fully connected layers with activations between them; acts on the last dimension.
 
@@ -43,11 +49,10 @@ class MLP(nn.Sequential):
     ):
         if activation not in ACTIVATIONS:
             raise ValueError(f"Expected activation to be one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
-        between, copies = ACTIVATIONS[activation]
         sizes = (inputs, *hidden)
         layers: list[nn.Module] = []
         for before, after in pairwise(sizes):
-            layers += [scaled(nn.Linear(before, copies * after), activation), between()]
+            layers += hidden_layer(before, after, activation)
         super().__init__(*layers, nn.Linear(sizes[-1], outputs))
 
 

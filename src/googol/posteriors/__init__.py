@@ -1,4 +1,8 @@
-"""Posteriors: modules that return q(z given x) when called with x."""
+"""Posteriors: modules that return q(z given x) when called with x.
+
+Called with codes in place of x they are conditional distributions p(z given codes above), and with both, where the
+encoder takes two arguments, q(z given x and codes above): the layers of a hierarchical model.
+"""
 
 from googol.posteriors.autoregressive import InverseAutoregressiveFlow
 from googol.posteriors.conditioned import ConditionedPosterior

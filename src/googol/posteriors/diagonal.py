@@ -42,13 +42,13 @@ class DiagonalNormal(nn.Module):
         """The length of the encoder's vectors."""
         return 2 * latents
 
-    def forward(self, x: Tensor) -> Independent:
-        """The distribution of z, event shape (latents,).
+    def forward(self, x: Tensor, *above: Tensor) -> Independent:
+        """The distribution of z, event shape (latents,); given codes of layers above too, if the encoder takes them.
 
         Raises:
             ValueError: If the encoder's vectors do not have length 2 · latents.
         """
-        outputs = self.encoder(x)
+        outputs = self.encoder(x, *above)
         if outputs.shape[-1] != 2 * self.latents:
             raise ValueError(
                 f"Expected encoder to give 2 * latents = {2 * self.latents} numbers; got {outputs.shape[-1]}."

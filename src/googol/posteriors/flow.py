@@ -43,15 +43,15 @@ class FlowPosterior(nn.Module):
         """The transforms in the order in which they move codes, from what the encoder says beyond the normal."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> NormalizingFlow:
-        """The distribution of z, event shape (latents,).
+    def forward(self, x: Tensor, *above: Tensor) -> NormalizingFlow:
+        """The distribution of z, event shape (latents,); given codes of layers above too, if the encoder takes them.
 
         Its ``rsample_and_log_prob`` is cheap; ``log_prob`` of any other z has to invert the transforms first.
 
         Raises:
             ValueError: If the encoder's vectors do not have the length that `encoder_outputs` says.
         """
-        outputs = self.encoder(x)
+        outputs = self.encoder(x, *above)
         if outputs.shape[-1] != sum(self.sizes):
             raise ValueError(
                 f"Expected encoder to give encoder_outputs(…) = {sum(self.sizes)} numbers; got {outputs.shape[-1]}."

@@ -59,13 +59,13 @@ class SparseNormal(nn.Module):
         _rows(latents, structure, rows)
         return (3 if structure == "chain" else 4) * latents
 
-    def forward(self, x: Tensor) -> distributions.SparseNormal:
-        """The distribution of z, event shape (latents,).
+    def forward(self, x: Tensor, *above: Tensor) -> distributions.SparseNormal:
+        """The distribution of z, event shape (latents,); given codes of layers above too, if the encoder takes them.
 
         Raises:
             ValueError: If the encoder's vectors do not have the length `encoder_outputs`.
         """
-        outputs = self.encoder(x)
+        outputs = self.encoder(x, *above)
         if outputs.shape[-1] != self.outputs:
             raise ValueError(f"Expected encoder to give {self.outputs} numbers; got {outputs.shape[-1]}.")
         grids = outputs.unflatten(-1, (-1, self.rows, self.latents // self.rows))

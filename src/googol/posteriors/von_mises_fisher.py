@@ -56,13 +56,13 @@ class VonMisesFisher(nn.Module):
         """How many numbers the encoder gives: latents + 1."""
         return latents + 1
 
-    def forward(self, x: Tensor) -> distribution.VonMisesFisher:
-        """The distribution of z, event shape (latents,).
+    def forward(self, x: Tensor, *above: Tensor) -> distribution.VonMisesFisher:
+        """The distribution of z, event shape (latents,); given codes of layers above too, if the encoder takes them.
 
         Raises:
             ValueError: If the encoder's vectors do not have length latents + 1.
         """
-        outputs = self.encoder(x)
+        outputs = self.encoder(x, *above)
         if outputs.shape[-1] != self.latents + 1:
             raise ValueError(
                 f"Expected encoder to give latents + 1 = {self.latents + 1} numbers; got {outputs.shape[-1]}."

@@ -127,7 +127,7 @@ def latent_space(model: Any, data: Dataset) -> Figure | None:
         _, axes = torch.linalg.eigh(centred.mT @ centred)
         codes, names = centred @ axes[:, [-1, -2]], ("first principal axis", "second principal axis")
     figure, (axis,) = _panels(1, size=5)
-    _scatter(axis, codes.cpu(), data)
+    draw_codes(axis, codes.cpu(), data)
     axis.set(xlabel=names[0], ylabel=names[1], title="latent space")
     return figure
 
@@ -155,7 +155,7 @@ def prior(model: Any, data: Dataset) -> Figure | None:
     for axis, pair in zip(axes, pairs, strict=True):
         _contours(axis, distribution.marginal(pair) if is_ring else distribution, codes[:, pair])
         if is_ring:
-            _components(axis, distribution.marginal(pair))
+            draw_components(axis, distribution.marginal(pair))
         axis.plot(*codes[:500, pair].T.cpu().numpy(), ".", color="black", markersize=1.5, alpha=0.5)
         axis.set(xlabel=f"z[{pair[0]}]", ylabel=f"z[{pair[1]}]")
     figure.suptitle(f"prior: density, components (ellipses), {dots} (dots)")
@@ -201,7 +201,10 @@ def _contours(axis: Axes, density: Any, codes: Tensor) -> None:
     axis.set(xlim=horizontal[[0, -1]], ylim=vertical[[0, -1]])
 
 
-def _components(axis: Axes, density: TensorRingDistribution) -> None:
+def draw_components(
+    axis: Axes, density: TensorRingDistribution, *, colour: str = "tab:red", above_codes: bool = False
+) -> None:
+    """Draws the pairs of components of two variables: ellipses at one standard deviation, darker the more probable."""
     from matplotlib.collections import EllipseCollection
     from matplotlib.colors import to_rgba
 
@@ -222,12 +225,14 @@ def _components(axis: Axes, density: TensorRingDistribution) -> None:
         offsets=means.gather(1, shown).T.cpu().numpy(),
         offset_transform=axis.transData,
         facecolors="none",
-        edgecolors=[to_rgba("tab:red", 0.15 + 0.85 * float(value)) for value in strength[strength > 0.02]],
+        zorder=3 if above_codes else 1,
+        edgecolors=[to_rgba(colour, 0.15 + 0.85 * float(value)) for value in strength[strength > 0.02]],
     )
     axis.add_collection(ellipses)
 
 
-def _scatter(axis: Axes, codes: Tensor, data: Dataset) -> None:
+def draw_codes(axis: Axes, codes: Tensor, data: Dataset) -> None:
+    """Draws codes (n, 2) of the first images of a data set, coloured by its first categorical condition."""
     from matplotlib import colormaps
 
     columns = [i for i, condition in enumerate(data.schema) if condition.values is not None]

@@ -5,12 +5,20 @@ is such a class and its name in the union at the end of its file; the command li
 Importing this imports no other part of googol, so that help is fast.
 """
 
-from googol.experiments.config.adversarial import GAN, WGAN, WGANGp
+from googol.experiments.config.adversarial import GAN, WGAN, WGANGP
 from googol.experiments.config.baselines import CVAE, ExpertsVAE
 from googol.experiments.config.common import ImageShape, wants_dequantized
-from googol.experiments.config.likelihoods import Bernoulli, DiscretizedLogistic, Likelihood, LogitNormal, Normal
+from googol.experiments.config.hierarchy import HVAE, ConvHVAE, PixelCNN, PixelHVAE
+from googol.experiments.config.likelihoods import (
+    Autoregressive,
+    Bernoulli,
+    DiscretizedLogistic,
+    Likelihood,
+    LogitNormal,
+    Normal,
+)
 from googol.experiments.config.models import VAE, JointVAE, Model
-from googol.experiments.config.networks import DCGAN, MLP, Conv, Network
+from googol.experiments.config.networks import DCGAN, MLP, Conv, GatedConv, Network
 from googol.experiments.config.posteriors import (
     IAF,
     Diagonal,
@@ -36,16 +44,21 @@ __all__ = [
     "CVAE",
     "DCGAN",
     "GAN",
+    "HVAE",
     "IAF",
     "MLP",
     "VAE",
     "WGAN",
+    "WGANGP",
+    "Autoregressive",
     "Bernoulli",
     "Conv",
+    "ConvHVAE",
     "Diagonal",
     "DiscretizedLogistic",
     "ExpertsVAE",
     "Flow",
+    "GatedConv",
     "Householder",
     "HypersphericalUniform",
     "ImageShape",
@@ -57,6 +70,8 @@ __all__ = [
     "Network",
     "Normal",
     "NormalMixture",
+    "PixelCNN",
+    "PixelHVAE",
     "Planar",
     "Posterior",
     "Prior",
@@ -66,6 +81,5 @@ __all__ = [
     "TensorRing",
     "VampPrior",
     "VonMisesFisher",
-    "WGANGp",
     "wants_dequantized",
 ]

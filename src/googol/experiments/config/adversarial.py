@@ -51,7 +51,7 @@ class _Adversarial:
 
         from googol.models.adversarial import with_spectral_normalization
 
-        generator = nn.Sequential(self.network.decoder(self.latents, image_shape), nn.Sigmoid())
+        generator = nn.Sequential(self.network.decoder([self.latents], image_shape), nn.Sigmoid())
         critic = self.network.encoder(image_shape, 1)
         return made(
             self.prior.build(self.latents, None, image_shape),
@@ -98,9 +98,10 @@ class WGAN(_Adversarial):
 
 
 @dataclass(frozen=True)
-class WGANGp(_Adversarial):
+class WGANGP(_Adversarial):
     """A Wasserstein adversarial model with a penalty on the gradient of its critic."""
 
+    called: ClassVar[str] = "wgan-gp"
     training: ClassVar[Mapping[str, Any]] = _TRAINING | {"learning_rate": 1e-4, "batch_size": 64}
 
     penalty: float = 10.0

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from googol.experiments.config.adversarial import GAN, WGAN, WGANGp
+from googol.experiments.config.adversarial import GAN, WGAN, WGANGP
 from googol.experiments.config.baselines import CVAE, ExpertsVAE
 from googol.experiments.config.common import ImageShape, require, require_conditions
-from googol.experiments.config.likelihoods import Bernoulli, Likelihood
+from googol.experiments.config.hierarchy import HVAE, ConvHVAE, PixelCNN, PixelHVAE, build_likelihood
+from googol.experiments.config.likelihoods import Autoregressive, Bernoulli, Likelihood
 from googol.experiments.config.networks import Conv, Network
-from googol.experiments.config.posteriors import Diagonal, Posterior
+from googol.experiments.config.posteriors import Diagonal, LowerPosterior, Posterior
 from googol.experiments.config.priors import JointPrior, Prior, StandardNormal, TensorRing
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class VAE:
     """epochs with a standard normal prior, before a learned one starts from the codes"""
     kl_warmup_epochs: int = 0
     """epochs over which the weight of the divergence from the prior rises to 1"""
+    free_bits: float = 0.0
+    """nats of the divergence that cost nothing in training"""
     prior: Prior = StandardNormal()
     posterior: Posterior = Diagonal()
     likelihood: Likelihood = Bernoulli()
@@ -38,7 +41,7 @@ class VAE:
 
     def __post_init__(self) -> None:
         require(1, latents=self.latents)
-        require(0, warmup_epochs=self.warmup_epochs, kl_warmup_epochs=self.kl_warmup_epochs)
+        require(0, warmup_epochs=self.warmup_epochs, kl_warmup_epochs=self.kl_warmup_epochs, free_bits=self.free_bits)
 
     def build(self, image_shape: ImageShape, schema: Sequence[Condition]) -> models.VAE:
         """The model, with weights to start from."""
@@ -51,6 +54,7 @@ class VAE:
             self.likelihood.build(self.network, image_shape, self.latents),
             warmup_epochs=self.warmup_epochs,
             kl_warmup_epochs=self.kl_warmup_epochs,
+            free_bits=self.free_bits,
         )
 
 
@@ -72,16 +76,26 @@ class JointVAE:
     """epochs without conditions and with a standard normal prior, before the ring starts from the codes"""
     freeze_autoencoder: bool = False
     """train the ring alone after the warm-up ("pretrained VAE")"""
+    lower_latents: tuple[int, ...] = ()
+    """numbers in the codes of further layers, between the one that the ring joins with the conditions and the image"""
+    free_bits: float = 0.0
+    """nats of the divergence of each layer of codes that cost nothing in training"""
     prior: JointPrior = TensorRing(rank=64, boundary="train")
     posterior: Posterior = Diagonal()
+    lower: LowerPosterior = Diagonal()
     likelihood: Likelihood = Bernoulli()
     network: Network = Conv()
 
     def __post_init__(self) -> None:
-        require(1, latents=self.latents)
+        require(1, latents=self.latents, lower_latents=min(self.lower_latents, default=1))
         require(0, label_weight=self.label_weight, consistency_weight=self.consistency_weight)
         require(0, self_training_weight=self.self_training_weight)
-        require(0, warmup_epochs=self.warmup_epochs)
+        require(0, warmup_epochs=self.warmup_epochs, free_bits=self.free_bits)
+        if self.consistency_weight and isinstance(self.likelihood, Autoregressive):
+            raise ValueError(
+                "consistency_weight must be 0 with the likelihood autoregressive, whose images have no gradient; "
+                f"got {self.consistency_weight}"
+            )
         if self.freeze_autoencoder and self.warmup_epochs == 0:
             raise ValueError(
                 "freeze_autoencoder needs warmup_epochs of at least 1, in which the autoencoder is trained"
@@ -101,13 +115,16 @@ class JointVAE:
         return Model(
             self.prior.build_joint(self.latents, schema),
             self.posterior.build(self.network, image_shape, self.latents),
-            self.likelihood.build(self.network, image_shape, self.latents),
+            build_likelihood(
+                self.likelihood, self.lower, self.network, image_shape, (self.latents, *self.lower_latents)
+            ),
             label_weight=self.label_weight,
             consistency_weight=self.consistency_weight,
             self_training_weight=self.self_training_weight,
             warmup_epochs=self.warmup_epochs,
             freeze_autoencoder=self.freeze_autoencoder,
+            free_bits=self.free_bits,
         )
 
 
-Model = VAE | JointVAE | CVAE | ExpertsVAE | GAN | WGAN | WGANGp
+Model = VAE | HVAE | ConvHVAE | PixelHVAE | PixelCNN | JointVAE | CVAE | ExpertsVAE | GAN | WGAN | WGANGP

@@ -25,6 +25,14 @@ class _Posterior:
         made, options = getattr(posteriors, self.part), asdict(self)
         return made(network.encoder(image_shape, made.encoder_outputs(latents, **options)), latents, **options)
 
+    def build_below(self, network: Network, image_shape: ImageShape, above: int, latents: int) -> nn.Module:
+        """The posterior q(z given x and the codes of the layers above)."""
+        from googol import posteriors
+
+        made, options = getattr(posteriors, self.part), asdict(self)
+        outputs = made.encoder_outputs(latents, **options)
+        return made(network.joined_encoder(image_shape, above, outputs), latents, **options)
+
 
 @dataclass(frozen=True)
 class Diagonal(_Posterior):
@@ -114,4 +122,5 @@ class VonMisesFisher(_Posterior):
     part: ClassVar[str] = "VonMisesFisher"
 
 
-Posterior = Diagonal | SparseNormal | Householder | Planar | Sylvester | IAF | VonMisesFisher
+LowerPosterior = Diagonal | SparseNormal | Householder | Planar | Sylvester | IAF
+Posterior = LowerPosterior | VonMisesFisher
