@@ -179,5 +179,5 @@ def test_a_deep_stack_keeps_the_size_of_a_signal(activation):
 
 
 def test_an_unknown_activation_is_refused():
-    with pytest.raises(ValueError, match="one of silu, elu, gated; got 'tanh'"):
+    with pytest.raises(ValueError, match="one of silu, elu, relu, gated; got 'tanh'"):
         MLP(3, 2, activation="tanh")
