@@ -55,7 +55,7 @@ def by_pytorch(log_weights: Tensor, log_scale: Tensor, cores: Tensor, boundary: 
 def by_kernel(log_weights: Tensor, log_scale: Tensor, cores: Tensor, boundary: Boundary) -> tuple[Tensor, Tensor]:
     """The same, with the segments joined link by link."""
     lines = cores.shape[-1] if boundary == "ring" else 1
-    matrices, totals, _ = kernels.CompiledProduct.apply(log_weights, log_scale, cores, lines, True)
+    matrices, totals, _ = kernels.CompiledProduct.apply(log_weights, log_scale, cores, lines)
     matrix, total = matrices[0], totals[0]
     for following, log_following in zip(matrices[1:], totals[1:], strict=True):
         matrix = matrix @ following
@@ -161,7 +161,7 @@ def test_a_core_of_zeros_loses_the_row_and_nan_stays(lines):
     cores[2, 1] = 0.0
     log_weights[2, 1, 0] = -math.inf
     log_weights[3, 2, 1] = math.nan
-    matrix, total, _ = kernels.CompiledProduct.apply(log_weights, torch.zeros(5, 2), cores, lines, False)
+    matrix, total, _ = kernels.CompiledProduct.apply(log_weights, torch.zeros(5, 2), cores, lines)
     assert (total[:, 1] == -math.inf).any()
     assert matrix[:, 2].isnan().any()
     assert matrix[:, [0, 3]].isfinite().all()
@@ -217,7 +217,7 @@ def test_the_same_result_every_time(boundary):
 def test_an_empty_batch(lines):
     log_weights = torch.zeros(3, 0, 2, requires_grad=True)
     cores = torch.rand(3, 2, 4, 4, requires_grad=True)
-    matrix, _, _ = kernels.CompiledProduct.apply(log_weights, torch.zeros(3, 2), cores, lines, True)
+    matrix, _, _ = kernels.CompiledProduct.apply(log_weights, torch.zeros(3, 2), cores, lines)
     assert matrix.shape[1:] == (0, lines, 4)
     assert (torch.autograd.grad(matrix.sum(), cores)[0] == 0).all()
 

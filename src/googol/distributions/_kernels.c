@@ -14,15 +14,18 @@ _kernels.h; here are the types and instruction sets they are made for, the threa
 #include <stdlib.h>
 #include <string.h>
 
-/* Links after which a product is kept for the gradients: a multiple of those after which it is rescaled. */
-enum { KEPT = 8 };
+/* What is kept for the gradients of a group of rows: the products and matrices of the whole chain if they take no more
+   bytes than this, else of so many links at a time, and the others are multiplied once more. */
+enum { MOST_KEPT = 12 << 20, LINKS_KEPT = 8 };
 
-/* A chain, the rows of a batch, and what is wanted, all contiguous; see kernels.py for the shapes. */
+/* A chain, the rows of a batch, and what is wanted, all contiguous; see kernels.py for the shapes. What is not wanted is
+   NULL, and without gradients no part of the chain is kept: it has no links. */
 struct job {
-    long links, rows, components, rank, lines, rescaled, segments, shares, item;
+    long links, rows, components, rank, lines, rescaled, segments, shares, item, part;
     const void *log_weights, *log_scale, *cores, *grad;
-    double *log_product;
-    void *product, *fall, *factors, *kept, *grad_weights, *grad_cores, *grad_cores_of_others;
+    const double *row_weights;
+    double *log_product, *log_sums;
+    void *product, *fall, *grad_weights, *grad_cores, *grad_cores_of_others;
     char *scratch;
     long scratch_size;
     int next;
@@ -58,9 +61,8 @@ static const double inverse_factorial[] = {1., 1., 1. / 2, 1. / 6, 1. / 24, 1. /
 /* The functions of a set of instructions, for float and for double. */
 struct functions {
     int bytes;
-    void (*forward[2])(const struct job *, long, long, void *);
-    void (*backward[2])(const struct job *, long, long, void *, void *, int);
-    long (*scratch[2])(const struct job *, int);
+    void (*group[2])(const struct job *, long, long, void *, void *, int);
+    long (*scratch_size[2])(const struct job *);
 };
 
 #define BYTES 16
@@ -72,8 +74,8 @@ struct functions {
 #undef NAME
 #define NAME(x) x##_double_plain
 #include "_kernels.h"
-#define FUNCTIONS(set) {BYTES, {forward_float_##set, forward_double_##set}, \
-    {backward_float_##set, backward_double_##set}, {scratch_float_##set, scratch_double_##set}}
+#define FUNCTIONS(set)                                                                                                 \
+    {BYTES, {group_float_##set, group_double_##set}, {scratch_size_float_##set, scratch_size_double_##set}}
 static const struct functions plain = FUNCTIONS(plain);
 
 #if defined(__x86_64__)
@@ -136,10 +138,7 @@ static void work(void *argument) {
         if (grad_cores && part) grad_cores = (char *)job->grad_cores_of_others + (part - 1) * size;
         if (grad_cores && begin == end) memset(grad_cores, 0, size);
         for (long group = begin; group < end; group++)
-            if (job->grad)
-                chosen->backward[is_double](job, s, group, scratch, grad_cores, group > begin);
-            else
-                chosen->forward[is_double](job, s, group, scratch);
+            chosen->group[is_double](job, s, group, scratch, grad_cores, group > begin);
     }
 }
 
@@ -163,51 +162,37 @@ static void run(struct job *job, long threads) {
     free(others);
 }
 
-static PyObject *run_job(struct job *job) {
-    long threads = job->shares * job->segments;
-    job->scratch_size = ceil_div(chosen->scratch[job->item == 8](job, job->grad != NULL), 64) * 64;
-    if (posix_memalign((void **)&job->scratch, 64, threads * job->scratch_size)) return PyErr_NoMemory();
+/* multiply(sizes, addresses) */
+static PyObject *multiply(PyObject *self, PyObject *args) {
+    struct job job = {0};
+    long *sizes[] = {&job.item,  &job.links,    &job.rows,     &job.components, &job.rank,
+                     &job.lines, &job.rescaled, &job.segments, &job.shares};
+    const void *a[12];
+    enum { SIZES = sizeof(sizes) / sizeof(*sizes), ADDRESSES = sizeof(a) / sizeof(*a) };
+    if (PyTuple_Size(args) != SIZES + ADDRESSES)
+        return PyErr_Format(PyExc_TypeError, "expected %d sizes and %d addresses", SIZES, ADDRESSES);
+    for (int i = 0; i < SIZES; i++) *sizes[i] = PyLong_AsLong(PyTuple_GetItem(args, i));
+    for (int i = 0; i < ADDRESSES; i++) a[i] = PyLong_AsVoidPtr(PyTuple_GetItem(args, SIZES + i));
+    if (PyErr_Occurred()) return NULL;
+    job.log_weights = a[0], job.log_scale = a[1], job.cores = a[2], job.grad = a[3], job.row_weights = a[4];
+    job.product = (void *)a[5], job.log_product = (void *)a[6], job.fall = (void *)a[7], job.log_sums = (void *)a[8];
+    job.grad_weights = (void *)a[9], job.grad_cores = (void *)a[10], job.grad_cores_of_others = (void *)a[11];
+    if (job.grad || job.row_weights) {
+        job.part = segment_length(&job);
+        if (job.part * (job.lines + job.rank) * (job.rank | 1) * chosen->bytes > MOST_KEPT) job.part = LINKS_KEPT;
+    }
+    long jobs = job.shares * job.segments;
+    job.scratch_size = ceil_div(chosen->scratch_size[job.item == 8](&job), 64) * 64;
+    if (posix_memalign((void **)&job.scratch, 64, jobs * job.scratch_size)) return PyErr_NoMemory();
     Py_BEGIN_ALLOW_THREADS
-    run(job, threads);
+    run(&job, jobs);
     Py_END_ALLOW_THREADS
-    free(job->scratch);
+    free(job.scratch);
     Py_RETURN_NONE;
 }
 
-/* Reads the sizes and `count` addresses that both functions take. */
-static int read_job(PyObject *args, struct job *job, void **addresses, Py_ssize_t count) {
-    long *sizes[] = {&job->item,  &job->links,    &job->rows,     &job->components, &job->rank,
-                     &job->lines, &job->rescaled, &job->segments, &job->shares};
-    if (PyTuple_Size(args) != 9 + count) {
-        PyErr_Format(PyExc_TypeError, "expected 9 sizes and %zd addresses", count);
-        return 0;
-    }
-    for (Py_ssize_t i = 0; i < 9; i++) *sizes[i] = PyLong_AsLong(PyTuple_GetItem(args, i));
-    for (Py_ssize_t i = 0; i < count; i++) addresses[i] = PyLong_AsVoidPtr(PyTuple_GetItem(args, 9 + i));
-    return !PyErr_Occurred();
-}
-
-static PyObject *forward(PyObject *self, PyObject *args) {
-    struct job job = {0};
-    void *a[8];
-    if (!read_job(args, &job, a, 8)) return NULL;
-    job.log_weights = a[0], job.log_scale = a[1], job.cores = a[2];
-    job.product = a[3], job.log_product = a[4], job.fall = a[5], job.factors = a[6], job.kept = a[7];
-    return run_job(&job);
-}
-
-static PyObject *backward(PyObject *self, PyObject *args) {
-    struct job job = {0};
-    void *a[9];
-    if (!read_job(args, &job, a, 9)) return NULL;
-    job.log_weights = a[0], job.log_scale = a[1], job.cores = a[2], job.factors = a[3], job.kept = a[4];
-    job.grad = a[5], job.grad_weights = a[6], job.grad_cores = a[7], job.grad_cores_of_others = a[8];
-    return run_job(&job);
-}
-
 static PyMethodDef methods[] = {
-    {"forward", forward, METH_VARARGS, "The products of chains."},
-    {"backward", backward, METH_VARARGS, "The gradients of forward."},
+    {"multiply", multiply, METH_VARARGS, "Products of chains, their sums and gradients."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -217,7 +202,6 @@ PyMODINIT_FUNC PyInit__kernels(void) {
     choose();
     parallel = (void (*)(void (*)(void *), void *, unsigned, unsigned))dlsym(RTLD_DEFAULT, "GOMP_parallel");
     PyObject *made = PyModule_Create(&module);
-    if (made && (PyModule_AddIntConstant(made, "BYTES", chosen->bytes) || PyModule_AddIntConstant(made, "KEPT", KEPT)))
-        return NULL;
+    if (made && PyModule_AddIntConstant(made, "BYTES", chosen->bytes)) return NULL;
     return made;
 }

@@ -20,7 +20,7 @@ Boundary = Literal["ring", "train"]
 # numbers: of matrices that are multiplied side by side, of products kept for a gradient, of log-weights.
 _SIDE_BY_SIDE = 2**16
 _KEPT = 2**22
-_LOG_WEIGHTS = 2**18
+_LOG_WEIGHTS = 2**19
 _LOG_WEIGHTS_OF_VECTORS = 2**20  # a link of theirs is many calls, which cost less the more rows share them
 # The compiled kernel forms the matrices of a train too, which large matrix products of all rows with the cores avoid.
 _LARGEST_COMPILED_TRAIN = 64
@@ -33,8 +33,7 @@ def rows_per_block(cores: Tensor, boundary: Boundary, batch: int, keep: bool) ->
     if _is_compiled(cores, boundary):
         most = _LOG_WEIGHTS / (n * components)
         step = kernels.rows_at_once(cores)
-        kept = _KEPT / (kernels.kept_products(n) * size) if keep and kernels.kept_products(n) else most
-        blocks = max(1, round(batch / max(step, min(most, kept))))
+        blocks = max(1, round(batch / max(step, most)))
         return max(1, batch) if blocks == 1 else -(-batch // (blocks * step)) * step
     most = (_LOG_WEIGHTS if boundary == "ring" else _LOG_WEIGHTS_OF_VECTORS) / (n * components)
     most = min(most, _SIDE_BY_SIDE / size)
@@ -59,7 +58,9 @@ def product(
         Matrices ``(B, m, m)``, or ``(B, 1, m)`` for a train, and their log-scales ``(B,)``.
     """
     if _is_compiled(cores, boundary):
-        return _compiled(log_weights, log_scale, cores, cores.shape[-1] if boundary == "ring" else 1, keep)
+        log_weights, log_scale, shift = _of_same_type(log_weights, log_scale, cores)
+        product, total = _joined(*kernels.CompiledProduct.apply(log_weights, log_scale, cores, _lines(cores, boundary)))
+        return product, total + shift
     log_weights = log_weights + log_scale.unsqueeze(1).to(log_weights.dtype)
     if boundary == "ring":
         return _side_by_side(log_weights, cores, keep)
@@ -71,16 +72,39 @@ def _is_compiled(cores: Tensor, boundary: Boundary) -> bool:
     return kernels.available(cores) and (boundary == "ring" or cores.shape[-1] <= _LARGEST_COMPILED_TRAIN)
 
 
-def _compiled(log_weights: Tensor, log_scale: Tensor, cores: Tensor, lines: int, keep: bool) -> tuple[Tensor, Tensor]:
+def log_sum(
+    log_weights: Tensor, log_scale: Tensor, cores: Tensor, boundary: Boundary, expected: Tensor | None
+) -> Tensor | None:
+    """The logarithm of the closed product of every row, where the compiled kernel has it at once; else None.
+
+    Args:
+        log_weights, log_scale, cores, boundary: As of :func:`product`.
+        expected: The weights of the rows in the sum that will be differentiated, ``(B,)``, if they are known.
+
+    Returns:
+        Shape ``(B,)``, in double precision; ``-inf`` where precision was lost.
+    """
+    # A few rows keep more threads busy when the chain is cut into segments.
+    if not _is_compiled(cores, boundary) or log_weights.shape[1] <= kernels.rows_at_once(cores) - kernels.lanes(cores):
+        return None
+    log_weights, log_scale, shift = _of_same_type(log_weights, log_scale, cores)
+    expected = None if expected is None else expected.double()
+    log_sums: Tensor = kernels.CompiledLogSum.apply(log_weights, log_scale, cores, _lines(cores, boundary), expected)
+    return log_sums + shift
+
+
+def _lines(cores: Tensor, boundary: Boundary) -> int:
+    return cores.shape[-1] if boundary == "ring" else 1
+
+
+def _of_same_type(log_weights: Tensor, log_scale: Tensor, cores: Tensor) -> tuple[Tensor, Tensor, Tensor | float]:
+    """Log-weights of the type of the cores, what is added to them, and the sum of what was taken out."""
     if log_weights.dtype == cores.dtype:
-        return _joined(*kernels.CompiledProduct.apply(log_weights, log_scale, cores, lines, keep))
-    # Of another precision: what the components differ by is small beside the values, and is all that matters.
+        return log_weights, log_scale, 0.0
+    # What the components differ by is small beside the values, and is all that matters.
     log_weights = log_weights + log_scale.unsqueeze(1).to(log_weights.dtype)
     shift = log_weights.detach().amax(-1, keepdim=True).clamp_min(torch.finfo(cores.dtype).min)
-    log_weights = (log_weights - shift).to(cores.dtype)
-    zero = torch.zeros_like(log_scale)
-    matrix, scale = _joined(*kernels.CompiledProduct.apply(log_weights, zero, cores, lines, keep))
-    return matrix, scale + shift.double().sum((0, 2))
+    return (log_weights - shift).to(cores.dtype), torch.zeros_like(log_scale), shift.double().sum((0, 2))
 
 
 def _segments(n: int, rows: int, m: int) -> int:

@@ -131,25 +131,30 @@ class Chain:
             return product.diagonal(dim1=-2, dim2=-1).sum(-1)
         return product.sum((-2, -1))
 
-    def log_sum(self, log_weights: Tensor) -> Tensor:
+    @full_precision
+    def log_sum(self, log_weights: Tensor, expected: Tensor | None = None) -> Tensor:
         """``log Tr(A_1 … A_n)``, or ``log 1ᵀ A_1 … A_n 1``, of every row, in double precision.
 
         Rows whose product underflows are computed again in the logarithmic domain.
 
         Args:
             log_weights: Shape ``(n, B, N)``.
+            expected: The weights of the rows in the sum that will be differentiated, shape ``(B,)``, if they are known.
 
         Returns:
             Shape ``(B,)``.
         """
-        product = self.product(log_weights)
-        closed = self.close(product.matrix)
-        result = closed.double().log() + product.log_scale
-        lost = (closed.detach() < torch.finfo(closed.dtype).tiny ** 0.5) | product.log_scale.isinf()
+        result = blocks.log_sum(log_weights, self.log_scale, self.cores, self.boundary, expected)
+        if result is not None:
+            lost = result.detach() == -math.inf
+        else:
+            product = self.product(log_weights)
+            closed = self.close(product.matrix)
+            lost = (closed.detach() < torch.finfo(closed.dtype).tiny ** 0.5) | product.log_scale.isinf()
+            result = closed.masked_fill(lost, 1.0).double().log() + product.log_scale.masked_fill(lost, 0.0)
         if not bool(lost.any()):
             return result
-        safe = closed.masked_fill(lost, 1.0).double().log() + product.log_scale.masked_fill(lost, 0.0)
-        return safe.index_put((lost.nonzero().squeeze(-1),), self._log_domain(log_weights[:, lost]))
+        return result.index_put((lost.nonzero().squeeze(-1),), self._log_domain(log_weights[:, lost]))
 
     @full_precision
     def posterior(self, log_weights: Tensor) -> Tensor:
@@ -158,7 +163,8 @@ class Chain:
             chain, posterior = self.detach(), []
             for block in log_weights.split(self.rows_per_block(log_weights.shape[1], True), dim=1):
                 block = block.detach().clone().requires_grad_()
-                posterior += torch.autograd.grad(chain.log_sum(block).sum(), block)
+                ones = block.new_ones(block.shape[1], dtype=torch.float64)
+                posterior += torch.autograd.grad(chain.log_sum(block, ones), block, ones)
         return torch.cat(posterior, 1).to(self.cores.dtype)
 
     @full_precision

@@ -90,7 +90,7 @@ def _with_gradients(
         leaves = [t.detach().requires_grad_(need) for t, need in zip((block, *tensors), needed, strict=True)]
         with torch.enable_grad(), torch.autocast(rows.device.type, enabled=False):
             part, seen = _with_tensors(chain, emissions, leaves[1:])
-            values = part.log_sum(seen.log_prob(leaves[0]))
+            values = part.log_sum(seen.log_prob(leaves[0]), weight)
             wanted = [leaf for leaf in leaves if leaf.requires_grad]
             found = iter(torch.autograd.grad(values, wanted, weight, allow_unused=True))
         result.append(values.detach())
