@@ -234,3 +234,97 @@ def test_left_aside_where_it_cannot_be_used(boundary, monkeypatch):
     monkeypatch.setenv("GOOGOL_KERNELS", "0")
     assert not kernels.available(cores)
     torch.testing.assert_close(ring().log_prob(value), expected)
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("count", [3, 3000])
+def test_the_same_samples_as_by_pytorch(boundary, count, monkeypatch):
+    torch.manual_seed(0)
+    ring = TensorRing([Normal(3)] * 6, 4, boundary, dtype=torch.float64)
+    evidence = torch.where(torch.rand(5, 6) < 0.4, torch.randn(5, 6), torch.nan).double()
+    drawn = []
+    for kernel in ("", "0"):
+        monkeypatch.setenv("GOOGOL_KERNELS", kernel)
+        torch.manual_seed(1)
+        drawn.append((ring().sample((count,)), ring().condition(evidence).sample((count,))))
+    assert torch.equal(drawn[0][0], drawn[1][0])
+    assert torch.equal(drawn[0][1], drawn[1][1])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("count", [1, 3])
+def test_draws_from_tables_and_from_products(count, dtype):
+    """By the definition: the first index whose cumulated weight exceeds the number times the sum."""
+    torch.manual_seed(0)
+    left, right = torch.rand(4, 37, dtype=dtype), torch.rand(3, 37, dtype=dtype)
+    left[:, ::3] = 0.0
+    of_left, of_right = torch.randint(4, (9000,)), torch.randint(3, (9000,))
+    uniform = torch.rand(9000, dtype=dtype)
+    uniform[:2] = torch.tensor([0.0, 1.0 - torch.finfo(dtype).eps / 2])
+    with threads(count):
+        of_table = kernels.draw(left.cumsum(-1), of_left, None, None, uniform)
+        of_product = kernels.draw(left, of_left, right, of_right, uniform)
+    for actual, weights in ((of_table, left[of_left]), (of_product, left[of_left] * right[of_right])):
+        cumulated = weights.double().cumsum(-1)
+        target = uniform.double().unsqueeze(1) * cumulated[:, -1:]
+        before = torch.nn.functional.pad(cumulated, (1, 0)).gather(1, actual.unsqueeze(1))
+        after = cumulated.gather(1, actual.unsqueeze(1))
+        slack = 1e-5 * cumulated[:, -1:]
+        assert ((before <= target + slack) & (target < after + slack)).all()
+        assert (weights.gather(1, actual.unsqueeze(1)) > 0).all()
+
+
+def log_sum_by_pytorch(log_weights: Tensor, log_scale: Tensor, cores: Tensor, boundary: Boundary) -> Tensor:
+    matrix, total = by_pytorch(log_weights, log_scale, cores, boundary)
+    closed = matrix.diagonal(dim1=-2, dim2=-1).sum(-1) if boundary == "ring" else matrix.sum((-2, -1))
+    return closed.double().log() + total
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    n=st.integers(1, 40),
+    rows=st.integers(1, 70),
+    components=st.integers(1, 7),
+    m=st.integers(1, 19),
+    count=st.sampled_from([1, 2]),
+    dtype=st.sampled_from(list(TOLERANCE)),
+    expected=st.booleans(),
+    boundary=st.sampled_from(BOUNDARIES),
+    seed=st.integers(0, 2**16),
+)
+def test_log_sums_and_gradients_are_those_of_pytorch(n, rows, components, m, count, dtype, expected, boundary, seed):
+    generator = torch.Generator().manual_seed(seed)
+    cores = torch.rand(n, components, m, m, generator=generator, dtype=dtype)
+    log_weights = 3 * torch.randn(n, rows, components, generator=generator, dtype=dtype)
+    log_scale = torch.randn(n, components, generator=generator, dtype=dtype)
+    weights = torch.randn(rows, generator=generator, dtype=torch.float64)
+    results = []
+    with threads(count):
+        for compiled in (True, False):
+            leaves = log_weights.clone().requires_grad_(), cores.clone().requires_grad_()
+            if compiled:
+                lines = m if boundary == "ring" else 1
+                known = weights if expected else None
+                value = kernels.CompiledLogSum.apply(leaves[0], log_scale, leaves[1], lines, known)
+            else:
+                value = log_sum_by_pytorch(leaves[0], log_scale, leaves[1], boundary)
+            results.append((value.detach(), *torch.autograd.grad(value, leaves, weights)))
+    tolerance = TOLERANCE[dtype]
+    for actual, true in zip(*results, strict=True):
+        atol = tolerance * max(1.0, true.abs().amax().item())
+        torch.testing.assert_close(actual, true, rtol=tolerance, atol=atol)
+
+
+@pytest.mark.parametrize(("n", "m"), [(90, 40), (40, 64)])
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_log_sums_of_chains_too_long_to_be_kept(boundary, n, m):
+    generator = torch.Generator().manual_seed(m)
+    cores = torch.rand(n, 2, m, m, generator=generator, dtype=torch.float64).requires_grad_()
+    log_weights = torch.randn(n, 17, 2, generator=generator, dtype=torch.float64).requires_grad_()
+    zero, lines = torch.zeros(n, 2, dtype=torch.float64), m if boundary == "ring" else 1
+    actual = kernels.CompiledLogSum.apply(log_weights, zero, cores, lines, torch.ones(17, dtype=torch.float64))
+    expected = log_sum_by_pytorch(log_weights, zero, cores, boundary)
+    torch.testing.assert_close(actual, expected)
+    gradients = (torch.autograd.grad(value.sum(), (log_weights, cores)) for value in (actual, expected))
+    for gradient, true in zip(*gradients, strict=True):
+        torch.testing.assert_close(gradient, true, rtol=1e-8, atol=1e-10)

@@ -31,6 +31,16 @@ struct job {
     int next;
 };
 
+/* Indices to draw: from the lines `of_left` of a table of cumulated weights, or from the products of these lines with
+   the lines `of_right` of another table. */
+struct draws {
+    long count, width, item, shares;
+    const void *left, *right, *uniform;
+    const long long *of_left, *of_right;
+    long long *index;
+    int next;
+};
+
 static long ceil_div(long a, long b) { return (a + b - 1) / b; }
 
 /* The size of the next part of what is left, in parts that are as equal as can be. */
@@ -63,6 +73,7 @@ struct functions {
     int bytes;
     void (*group[2])(const struct job *, long, long, void *, void *, int);
     long (*scratch_size[2])(const struct job *);
+    void (*draw[2])(const struct draws *, long, long);
 };
 
 #define BYTES 16
@@ -75,7 +86,8 @@ struct functions {
 #define NAME(x) x##_double_plain
 #include "_kernels.h"
 #define FUNCTIONS(set)                                                                                                 \
-    {BYTES, {group_float_##set, group_double_##set}, {scratch_size_float_##set, scratch_size_double_##set}}
+    {BYTES, {group_float_##set, group_double_##set}, {scratch_size_float_##set, scratch_size_double_##set}, \
+     {draw_float_##set, draw_double_##set}}
 static const struct functions plain = FUNCTIONS(plain);
 
 #if defined(__x86_64__)
@@ -142,38 +154,70 @@ static void work(void *argument) {
     }
 }
 
-static void *work_in_thread(void *job) {
-    work(job);
+static void draw_share(void *argument) {
+    struct draws *draws = argument;
+    long at;
+    while ((at = __atomic_fetch_add(&draws->next, 1, __ATOMIC_RELAXED)) < draws->shares)
+        chosen->draw[draws->item == 8](draws, draws->count * at / draws->shares, draws->count * (at + 1) / draws->shares);
+}
+
+struct task {
+    void (*work)(void *);
+    void *job;
+};
+
+static void *work_in_thread(void *argument) {
+    struct task *task = argument;
+    task->work(task->job);
     return NULL;
 }
 
 /* Runs a job in PyTorch's own pool of threads if that can be found: its idle threads spin for a while, and threads
    beside them would have to share the processor with them. */
-static void run(struct job *job, long threads) {
+static void run(void (*work)(void *), void *job, long threads) {
     if (threads > 1 && parallel) {
         parallel(work, job, (unsigned)threads, 0);
         return;
     }
+    struct task task = {work, job};
     pthread_t *others = calloc(threads, sizeof(pthread_t));
     long started = 0;
-    while (others && started < threads - 1 && !pthread_create(others + started, NULL, work_in_thread, job)) started++;
+    while (others && started < threads - 1 && !pthread_create(others + started, NULL, work_in_thread, &task)) started++;
     work(job);
     for (long i = 0; i < started; i++) pthread_join(others[i], NULL);
     free(others);
 }
 
-/* multiply(sizes, addresses) */
+/* Reads the sizes and addresses that a function takes. */
+static int read_arguments(PyObject *args, long **sizes, int count, const void **addresses, int address_count) {
+    if (PyTuple_Size(args) != count + address_count) {
+        PyErr_Format(PyExc_TypeError, "expected %d sizes and %d addresses", count, address_count);
+        return 0;
+    }
+    for (int i = 0; i < count; i++) *sizes[i] = PyLong_AsLong(PyTuple_GetItem(args, i));
+    for (int i = 0; i < address_count; i++) addresses[i] = PyLong_AsVoidPtr(PyTuple_GetItem(args, count + i));
+    return !PyErr_Occurred();
+}
+
+static PyObject *draw(PyObject *self, PyObject *args) {
+    struct draws draws = {0};
+    long *sizes[] = {&draws.item, &draws.count, &draws.width, &draws.shares};
+    const void *a[6];
+    if (!read_arguments(args, sizes, 4, a, 6)) return NULL;
+    draws.left = a[0], draws.of_left = a[1], draws.right = a[2], draws.of_right = a[3];
+    draws.uniform = a[4], draws.index = (void *)a[5];
+    Py_BEGIN_ALLOW_THREADS
+    run(draw_share, &draws, draws.shares);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
 static PyObject *multiply(PyObject *self, PyObject *args) {
     struct job job = {0};
     long *sizes[] = {&job.item,  &job.links,    &job.rows,     &job.components, &job.rank,
                      &job.lines, &job.rescaled, &job.segments, &job.shares};
     const void *a[12];
-    enum { SIZES = sizeof(sizes) / sizeof(*sizes), ADDRESSES = sizeof(a) / sizeof(*a) };
-    if (PyTuple_Size(args) != SIZES + ADDRESSES)
-        return PyErr_Format(PyExc_TypeError, "expected %d sizes and %d addresses", SIZES, ADDRESSES);
-    for (int i = 0; i < SIZES; i++) *sizes[i] = PyLong_AsLong(PyTuple_GetItem(args, i));
-    for (int i = 0; i < ADDRESSES; i++) a[i] = PyLong_AsVoidPtr(PyTuple_GetItem(args, SIZES + i));
-    if (PyErr_Occurred()) return NULL;
+    if (!read_arguments(args, sizes, 9, a, 12)) return NULL;
     job.log_weights = a[0], job.log_scale = a[1], job.cores = a[2], job.grad = a[3], job.row_weights = a[4];
     job.product = (void *)a[5], job.log_product = (void *)a[6], job.fall = (void *)a[7], job.log_sums = (void *)a[8];
     job.grad_weights = (void *)a[9], job.grad_cores = (void *)a[10], job.grad_cores_of_others = (void *)a[11];
@@ -185,7 +229,7 @@ static PyObject *multiply(PyObject *self, PyObject *args) {
     job.scratch_size = ceil_div(chosen->scratch_size[job.item == 8](&job), 64) * 64;
     if (posix_memalign((void **)&job.scratch, 64, jobs * job.scratch_size)) return PyErr_NoMemory();
     Py_BEGIN_ALLOW_THREADS
-    run(&job, jobs);
+    run(work, &job, jobs);
     Py_END_ALLOW_THREADS
     free(job.scratch);
     Py_RETURN_NONE;
@@ -193,6 +237,7 @@ static PyObject *multiply(PyObject *self, PyObject *args) {
 
 static PyMethodDef methods[] = {
     {"multiply", multiply, METH_VARARGS, "Products of chains, their sums and gradients."},
+    {"draw", draw, METH_VARARGS, "Indices drawn in proportion to weights."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -349,6 +349,29 @@ static long NAME(scratch_size)(const struct job *job) {
     return NAME(lay_out)(job, &at, NULL) * sizeof(vec);
 }
 
+/* Draws an index for every number of [0, 1): of cumulated weights, or of the products of two lines of weights. */
+static TARGET void NAME(draw)(const struct draws *draws, long begin, long end) {
+    long width = draws->width;
+    for (long s = begin; s < end; s++) {
+        const REAL *left = (const REAL *)draws->left + draws->of_left[s] * width;
+        REAL uniform = ((const REAL *)draws->uniform)[s], total = 0, target;
+        INTEGER index = 0; /* how many cumulated weights are not above the target */
+        const REAL *right = NULL;
+        if (draws->right) {
+            right = (const REAL *)draws->right + draws->of_right[s] * width;
+            for (long i = 0; i < width; i++) total += left[i] * right[i];
+            target = uniform * total, total = 0;
+            for (long i = 0; i < width; i++) total += left[i] * right[i], index += total <= target;
+        } else {
+            target = uniform * left[width - 1];
+            for (long i = 0; i < width; i++) index += left[i] <= target;
+        }
+        if (index == width) /* the target was rounded up to the sum: the last index that has a weight */
+            for (index--; index && (right ? left[index] * right[index] == 0 : left[index] == left[index - 1]);) index--;
+        draws->index[s] = index;
+    }
+}
+
 #undef vec
 #undef bits
 #undef INLINE

@@ -23,6 +23,10 @@ except ImportError:
     _kernels = None
 
 
+# So few draws are made sooner than another thread wakes up.
+_DRAWS_OF_A_THREAD = 2**11
+
+
 def available(cores: Tensor) -> bool:
     """Whether :class:`CompiledProduct` can multiply these."""
     if _kernels is None or os.environ.get("GOOGOL_KERNELS") == "0":
@@ -190,6 +194,28 @@ class _Chain(NamedTuple):
 
 
 _WANTED = "grad", "row_weights", "product", "log_product", "fall", "log_sums", "grad_weights", "grad_cores", "sums"
+
+
+def draw(left: Tensor, of_left: Tensor, right: Tensor | None, of_right: Tensor | None, uniform: Tensor) -> Tensor:
+    """The indices where numbers of [0, 1) fall, times the sum of the weights, among cumulated weights.
+
+    Args:
+        left: Tables of cumulated weights, shape ``(…, k)``; or of weights, with others to multiply them by.
+        of_left: The lines that are meant, counted over all tables, shape ``(S,)``.
+        right: The other weights, or None.
+        of_right: Their lines.
+        uniform: Shape ``(S,)``, of the type of the weights.
+
+    Returns:
+        Shape ``(S,)``.
+    """
+    index, width = torch.empty_like(of_left), left.shape[-1]
+    tensors = (left, of_left, right, of_right, uniform)
+    whole = [None if tensor is None else tensor.detach().contiguous() for tensor in tensors]
+    shares = max(1, min(torch.get_num_threads(), len(index) // _DRAWS_OF_A_THREAD))
+    addresses = (0 if tensor is None else tensor.data_ptr() for tensor in (*whole, index))
+    _kernels.draw(left.itemsize, len(index), width, shares, *addresses)
+    return index
 
 
 def _limited_gradients(log_weights: Tensor, cores: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
