@@ -66,14 +66,22 @@ class Chain:
     @classmethod
     def from_scaled(cls, cores: Tensor, log_scale: Tensor, boundary: Boundary) -> Chain:
         """The chain of the matrices ``cores * exp(log_scale)``."""
-        chain = cls.__new__(cls)
-        chain._log_cores = None
         peak = cores.detach().amax((-2, -1))
         safe = torch.where(peak > 0, peak, 1.0)
-        chain.cores = cores / safe[..., None, None]
-        chain.log_scale = (log_scale + peak.log()).clamp_min(torch.finfo(cores.dtype).min)
-        chain.boundary = boundary
+        log_scale = (log_scale + peak.log()).clamp_min(torch.finfo(cores.dtype).min)
+        return cls.of_tensors(cores / safe[..., None, None], log_scale, None, boundary)
+
+    @classmethod
+    def of_tensors(cls, cores: Tensor, log_scale: Tensor, log_cores: Tensor | None, boundary: Boundary) -> Chain:
+        """The chain that holds these :attr:`tensors`."""
+        chain = cls.__new__(cls)
+        chain.cores, chain.log_scale, chain._log_cores, chain.boundary = cores, log_scale, log_cores, boundary
         return chain
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The scaled matrices, the logarithms of their scales, and those of the matrices where they were given."""
+        return self.cores, self.log_scale, self._log_cores
 
     def __len__(self) -> int:
         return self.cores.shape[0]

@@ -67,7 +67,8 @@ class Emissions:
         result = kind.log_prob(stacked, chosen)
         if kind.is_discrete or result.dtype == torch.float64 or not result.numel():
             return result
-        if not bool(result.detach().amin() < -1e3):
+        # A compiler's graph cannot look: there, all is computed in double precision.
+        if not torch.compiler.is_compiling() and not bool(result.detach().amin() < -1e3):
             return result
         # Far from every component, what the components differ by is small beside the values.
         stacked = {name: parameter.double() for name, parameter in stacked.items()}

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from googol.distributions import operators
 from googol.distributions.chain import Chain
 from googol.distributions.emissions import Emissions
 
@@ -29,6 +30,8 @@ def log_sums(chain: Chain, emissions: Emissions, rows: Tensor, expected: Tensor)
     Returns:
         Shape ``(B,)``.
     """
+    if torch.compiler.is_compiling():
+        return operators.log_sum(chain, emissions.log_prob(rows))
     tensors = _tensors(chain, emissions)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (rows, *tensors)):
         result: Tensor = _LogSums.apply(chain, emissions, expected, rows, *tensors)
