@@ -45,7 +45,7 @@ def by_pytorch(log_weights: Tensor, log_scale: Tensor, cores: Tensor, boundary: 
     """The matrices ``(B, m, m)``, or ``(B, 1, m)``, and their log-scales."""
     log_weights = log_weights + log_scale.unsqueeze(1)
     if boundary == "train":
-        vector, total = VectorProduct.apply(log_weights, cores, True)
+        vector, total, _ = VectorProduct.apply(log_weights, cores, True)
         return vector.unsqueeze(1), total
     cores, m = cores.flatten(-2).unsqueeze(1), cores.shape[-1]
     matrix, total, _ = MatrixProduct.apply(log_weights.unsqueeze(1), cores, m, True)

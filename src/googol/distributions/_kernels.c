@@ -18,6 +18,9 @@ _kernels.h; here are the types and instruction sets they are made for, the threa
    bytes than this, else of so many links at a time, and the others are multiplied once more. */
 enum { MOST_KEPT = 12 << 20, LINKS_KEPT = 8 };
 
+/* The share of a sum that may have been discarded on the way: more, and it is computed again, with logarithms. */
+#define MOST_DISCARDED 0x1p-13
+
 /* A chain, the rows of a batch, and what is wanted, all contiguous; see kernels.py for the shapes. What is not wanted is
    NULL, and without gradients no part of the chain is kept: it has no links. */
 struct job {
@@ -25,7 +28,7 @@ struct job {
     const void *log_weights, *log_scale, *cores, *grad;
     const double *row_weights;
     double *log_product, *log_sums;
-    void *product, *fall, *grad_weights, *grad_cores, *grad_cores_of_others;
+    void *product, *bound, *grad_weights, *grad_cores, *grad_cores_of_others;
     char *scratch;
     long scratch_size;
     int next;
@@ -219,7 +222,7 @@ static PyObject *multiply(PyObject *self, PyObject *args) {
     const void *a[12];
     if (!read_arguments(args, sizes, 9, a, 12)) return NULL;
     job.log_weights = a[0], job.log_scale = a[1], job.cores = a[2], job.grad = a[3], job.row_weights = a[4];
-    job.product = (void *)a[5], job.log_product = (void *)a[6], job.fall = (void *)a[7], job.log_sums = (void *)a[8];
+    job.product = (void *)a[5], job.log_product = (void *)a[6], job.bound = (void *)a[7], job.log_sums = (void *)a[8];
     job.grad_weights = (void *)a[9], job.grad_cores = (void *)a[10], job.grad_cores_of_others = (void *)a[11];
     if (job.grad || job.row_weights) {
         job.part = segment_length(&job);

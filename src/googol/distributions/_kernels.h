@@ -16,7 +16,8 @@ vectors apart (`line`): at a power of two they would share few places in the cac
 #define MANTISSA 52
 #define DEGREE 13
 #define LOG_TINY -708.3
-#define SMALL 0x1p-511 /* the square root of the smallest normal number */
+#define TINY 0x1p-1022 /* the smallest normal number */
+#define SMALL 0x1p-511
 #define LARGEST DBL_MAX
 #else
 #define REAL float
@@ -25,7 +26,8 @@ vectors apart (`line`): at a power of two they would share few places in the cac
 #define MANTISSA 23
 #define DEGREE 7
 #define LOG_TINY -87.3
-#define SMALL 0x1p-63
+#define TINY 0x1p-126
+#define SMALL 0x1p-63 /* the square root of TINY */
 #define LARGEST FLT_MAX
 #endif
 
@@ -89,20 +91,8 @@ static TARGET vec NAME(read_weights)(const struct job *job, long link, long firs
 struct NAME(scale) {
     double log_shift[LANES], mantissa[LANES];
     long exponent[LANES];
-    REAL left[LANES]; /* exp(-fall) */
     int lost[LANES];
 };
-
-INLINE vec NAME(least)(const struct NAME(layout) *l, int single, const vec *product) {
-    vec least = (vec){0} + (REAL)LARGEST;
-    for (long i = 0; i < l->lines; i++)
-        for (long j = 0; j < l->m; j++) {
-            vec entry = product[single ? 0 : i * l->line + j];
-            if (single) entry = (vec){0} + ((const REAL *)product)[NAME(entry)(l, 1, i, j, 0)];
-            least = SELECT(entry < least, entry, least);
-        }
-    return least;
-}
 
 /* Notes the sums of the products' entries as taken out and returns their inverses. */
 INLINE vec NAME(take)(struct NAME(scale) *scale, const struct NAME(layout) *l, int single, const vec *product) {
@@ -114,21 +104,11 @@ INLINE vec NAME(take)(struct NAME(scale) *scale, const struct NAME(layout) *l, i
         for (int r = 0; r < LANES; r++) sum += total[r];
         total = (vec){0} + sum;
     }
-    int deep = 0;
-    for (int r = 0; r < LANES; r++) {
-        REAL left = scale->left[r] * total[r];
-        scale->left[r] = left > 1 ? 1 : left;
-        deep |= left < (REAL)SMALL;
-    }
-    if (deep) {
-        vec least = NAME(least)(l, single, product);
-        for (int r = 0; r < LANES; r++)
-            if (scale->left[r] < (REAL)SMALL) {
-                scale->lost[r] |= total[r] < (REAL)SMALL || least[r] < (REAL)SMALL;
-                scale->left[r] = 1;
-                if (total[r] < (REAL)SMALL) total[r] = 1;
-            }
-    }
+    for (int r = 0; r < LANES; r++)
+        if (total[r] < (REAL)SMALL) {
+            scale->lost[r] = 1;
+            total[r] = 1;
+        }
     for (int r = 0; r < (single ? 1 : LANES); r++) {
         int exponent = 0;
         scale->mantissa[r] *= total[r];
@@ -142,7 +122,7 @@ INLINE vec NAME(take)(struct NAME(scale) *scale, const struct NAME(layout) *l, i
 /* The memory of a thread. Products, links and weights are those of a part of the chain, kept for the gradients; without
    them two products and one link are enough. */
 struct NAME(scratch) {
-    vec *ones, *products, *links, *weights, *starts, *factors, *grad, *spare, *grad_link, *transposed, *grad_weights;
+    vec *ones, *bound, *next_bound, *products, *links, *weights, *starts, *factors, *grad, *spare, *grad_link, *transposed, *grad_weights;
 };
 
 static long NAME(lay_out)(const struct job *job, struct NAME(scratch) *at, vec *memory) {
@@ -150,6 +130,8 @@ static long NAME(lay_out)(const struct job *job, struct NAME(scratch) *at, vec *
     long whole = ceil_div(size_of_link, LANES) * LANES, part = job->part, gradients = part > 0, used = 0;
 #define PLACE(name, count) at->name = memory + used, used += (count)
     PLACE(ones, size);
+    PLACE(bound, m | 1);
+    PLACE(next_bound, m | 1);
     PLACE(products, (gradients ? part + 1 : 2) * size);
     PLACE(links, (gradients ? part : 1) * size_of_link);
     PLACE(weights, (gradients ? part : 1) * job->components);
@@ -169,11 +151,29 @@ INLINE const vec *NAME(before)(const struct NAME(layout) *l, const struct NAME(s
     return t ? at->products + t * l->size : start;
 }
 
+/* A bound of all that was discarded so far because it was below the smallest number, divided by SMALL: the sums of its
+   columns. It goes through the links as the product does, and each adds what is discarded there. */
+INLINE void NAME(bound_of_discarded)(const struct job *job, const struct NAME(layout) *l, int single, long t,
+                                     const vec *link, struct NAME(scratch) *at) {
+    long m = l->m;
+    /* Weights and entries of cores, times the largest sum of a product since it was rescaled, and products of both. */
+    double most = 1;
+    for (long i = 1; i < job->rescaled; i++) most *= (double)job->components * m;
+    REAL more = TINY / SMALL * (2 * job->components * most + m * m);
+    if (t && single)
+        NAME(product_of_row)(1, l->line, m, (const REAL *)at->bound, 0, 1, link, l->line, at->next_bound);
+    else if (t)
+        NAME(product)(1, m, m, at->bound, 0, 1, link, l->line, 1, at->next_bound, l->line);
+    for (long j = 0; j < (single ? l->line : m); j++) at->next_bound[j] = (t ? at->next_bound[j] : (vec){0}) + more;
+    vec *swapped = at->bound;
+    at->bound = at->next_bound, at->next_bound = swapped;
+}
+
 /* Goes on from the product `start` by some links. All that the gradients need is kept, or nothing; what is taken out of
    the products is noted, or it is known already from the first time. Returns the last product. */
 INLINE const vec *NAME(go_on)(const struct job *job, const struct NAME(layout) *l, int single, long s, long t,
                               long count, const vec *start, int keep, struct NAME(scale) *scale,
-                              const struct NAME(scratch) *at) {
+                              struct NAME(scratch) *at) {
     long begin = s * segment_length(job), end = segment_end(job, s), m = l->m, components = job->components;
     for (long i = 0; i < count; i++, t++) {
         vec *weights = at->weights + (keep ? i * components : 0), *link = at->links + (keep ? i * l->size_of_link : 0);
@@ -195,6 +195,7 @@ INLINE const vec *NAME(go_on)(const struct job *job, const struct NAME(layout) *
             else
                 NAME(product)(l->lines, m, m, start, l->line, 1, link, l->line, 1, next, l->line);
         }
+        if (scale) NAME(bound_of_discarded)(job, l, single, t, start ? link : next, at);
         start = next;
         if (scale && ((t + 1) % job->rescaled == 0 || begin + t + 1 == end))
             at->factors[t / job->rescaled] = NAME(take)(scale, l, single, start);
@@ -204,17 +205,20 @@ INLINE const vec *NAME(go_on)(const struct job *job, const struct NAME(layout) *
 
 /* What is asked of a product: its entries, or the logarithm of their trace or sum. */
 INLINE void NAME(write_product)(const struct job *job, const struct NAME(layout) *l, int single, long s,
-                                const vec *product, vec factor, const struct NAME(scale) *scale, REAL *closed) {
+                                const vec *product, const vec *bounds, vec factor, const struct NAME(scale) *scale,
+                                REAL *closed) {
     for (long r = 0; r < l->present; r++) {
         long row = s * job->rows + l->first + r, m = l->m, lines = l->lines;
         double log_scale = scale->log_shift[r] + log(scale->mantissa[r]) + scale->exponent[r] * 0.69314718055994530942;
-        if (scale->lost[r]) log_scale = -INFINITY;
+        REAL bound = 0;
+        for (long j = 0; j < m; j++) bound += ((const REAL *)bounds)[single ? j : j * LANES + r] * factor[r];
+        if (scale->lost[r] || !(bound <= (REAL)(MOST_DISCARDED / SMALL))) log_scale = -INFINITY;
         if (job->log_sums) {
             REAL sum = 0;
             for (long i = 0; i < lines; i++)
                 for (long j = lines == m ? i : 0; j < (lines == m ? i + 1 : m); j++)
                     sum += ((const REAL *)product)[NAME(entry)(l, single, i, j, r)] * factor[r];
-            closed[r] = scale->lost[r] || sum < (REAL)SMALL ? 0 : sum;
+            closed[r] = scale->lost[r] || sum < (REAL)SMALL || bound > (REAL)(MOST_DISCARDED / SMALL) * sum ? 0 : sum;
             job->log_sums[row] = closed[r] == 0 ? -INFINITY : log(closed[r]) + log_scale;
         }
         if (job->product) {
@@ -223,7 +227,7 @@ INLINE void NAME(write_product)(const struct job *job, const struct NAME(layout)
                 for (long j = 0; j < m; j++)
                     out[i * m + j] = ((const REAL *)product)[NAME(entry)(l, single, i, j, r)] * factor[r];
             job->log_product[row] = log_scale;
-            ((REAL *)job->fall)[row] = -log(scale->left[r]);
+            ((REAL *)job->bound)[row] = bound;
         }
     }
 }
@@ -300,7 +304,7 @@ INLINE void NAME(rows)(const struct job *job, long s, long first, long present, 
     struct NAME(scratch) at;
     NAME(lay_out)(job, &at, memory);
     struct NAME(scale) scale = {0};
-    for (int r = 0; r < LANES; r++) scale.mantissa[r] = scale.left[r] = 1;
+    for (int r = 0; r < LANES; r++) scale.mantissa[r] = 1;
     long begin = s * segment_length(job), count = segment_end(job, s) - begin, part = job->part ? job->part : count;
     /* A train starts from ones, a ring from its first matrix. */
     for (long j = 0; l.lines < l.m && j < l.m; j++)
@@ -322,7 +326,7 @@ INLINE void NAME(rows)(const struct job *job, long s, long first, long present, 
     }
     REAL closed[LANES] = {0};
     vec factor = at.factors[(count - 1) / job->rescaled];
-    NAME(write_product)(job, &l, single, s, product, factor, &scale, closed);
+    NAME(write_product)(job, &l, single, s, product, at.bound, factor, &scale, closed);
     if (!job->part) return;
     NAME(begin_gradient)(job, &l, single, s, factor, closed, at.grad);
     for (long t = last; t >= 0; t -= part) {
@@ -381,6 +385,7 @@ static TARGET void NAME(draw)(const struct draws *draws, long begin, long end) {
 #undef MANTISSA
 #undef DEGREE
 #undef LOG_TINY
+#undef TINY
 #undef SMALL
 #undef LARGEST
 #undef DOUBLE

@@ -44,7 +44,7 @@ def rows_per_block(cores: Tensor, boundary: Boundary, batch: int, keep: bool) ->
 
 def product(
     log_weights: Tensor, log_scale: Tensor, cores: Tensor, boundary: Boundary, keep: bool
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """The product of a chain for one block of rows.
 
     Args:
@@ -55,17 +55,18 @@ def product(
         keep: Whether a gradient will be asked for.
 
     Returns:
-        Matrices ``(B, m, m)``, or ``(B, 1, m)`` for a train, and their log-scales ``(B,)``.
+        Matrices ``(B, m, m)``, or ``(B, 1, m)`` for a train, their log-scales and bounds of what was discarded, ``(B,)``.
     """
     if _is_compiled(cores, boundary):
         log_weights, log_scale, shift = _of_same_type(log_weights, log_scale, cores)
-        product, total = _joined(*kernels.CompiledProduct.apply(log_weights, log_scale, cores, _lines(cores, boundary)))
-        return product, total + shift
+        parts = kernels.CompiledProduct.apply(log_weights, log_scale, cores, _lines(cores, boundary))
+        product, total, bound = _joined(*parts)
+        return product, total + shift, bound
     log_weights = log_weights + log_scale.unsqueeze(1).to(log_weights.dtype)
     if boundary == "ring":
         return _side_by_side(log_weights, cores, keep)
-    vector, log_scale = VectorProduct.apply(log_weights, cores, keep)
-    return vector.unsqueeze(-2), log_scale
+    vector, log_scale, bound = VectorProduct.apply(log_weights, cores, keep)
+    return vector.unsqueeze(-2), log_scale, bound
 
 
 def _is_compiled(cores: Tensor, boundary: Boundary) -> bool:
@@ -118,7 +119,7 @@ def _padded_rank(rank: int) -> int:
     return rank if rank < 8 else -(-rank // 4) * 4
 
 
-def _side_by_side(log_weights: Tensor, cores: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+def _side_by_side(log_weights: Tensor, cores: Tensor, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
     n, rows, components = log_weights.shape
     rank = cores.shape[-1]
     m = _padded_rank(rank)
@@ -131,26 +132,28 @@ def _side_by_side(log_weights: Tensor, cores: Tensor, keep: bool) -> tuple[Tenso
         identity = torch.eye(m, dtype=cores.dtype, device=cores.device) * first[:, None, None]
         cores = torch.cat([cores, identity.expand(padding, -1, -1, -1)])
         log_weights = torch.cat([log_weights, log_weights.new_zeros(padding, rows, components)])
-    parts, log_scale, fall = MatrixProduct.apply(
+    parts = MatrixProduct.apply(
         log_weights.view(segments, length, rows, components).transpose(0, 1).contiguous(),
         cores.view(segments, length, components, m * m).transpose(0, 1).contiguous(),
         rank,
         keep,
     )
-    matrix, log_scale = _joined(parts, log_scale, fall, rank)
-    return matrix[:, :rank, :rank], log_scale
+    matrix, log_scale, bound = _joined(*parts)
+    return matrix[:, :rank, :rank], log_scale, bound
 
 
-def _joined(parts: Tensor, log_scale: Tensor, fall: Tensor, rank: int | None = None) -> tuple[Tensor, Tensor]:
-    """The product of segments ``(S, B, m, m)``."""
+def _joined(parts: Tensor, log_scale: Tensor, bound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The product of segments ``(S, B, m, m)`` with entries that sum to one."""
     while len(parts) > 1:
         even = len(parts) // 2 * 2  # the last of an odd number waits
         joined = parts[0:even:2] @ parts[1:even:2]
         if joined.requires_grad:
             joined.register_hook(saturate)
-        scale = Scale(log_scale[0:even:2] + log_scale[1:even:2], fall[0:even:2] + fall[1:even:2], rank)
-        joined = joined / scale.take(joined.detach())[..., None, None]
-        parts = torch.cat([joined, parts[even:]])
-        log_scale = torch.cat([scale.total(), log_scale[even:]])
-        fall = torch.cat([scale.fall, fall[even:]])
-    return parts[0], log_scale[0]
+        scale = Scale(log_scale[0:even:2] + log_scale[1:even:2])
+        total = scale.take(joined.detach())
+        # Of a product of sum one no line has a larger sum.
+        of_joined = (bound[0:even:2] + bound[1:even:2]) / total
+        parts = torch.cat([joined / total[..., None, None], parts[even:]])
+        log_scale = torch.cat([scale.total(of_joined), log_scale[even:]])
+        bound = torch.cat([of_joined, bound[even:]])
+    return parts[0], log_scale[0], bound[0]

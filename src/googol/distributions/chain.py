@@ -21,6 +21,7 @@ from torch import Tensor
 
 from googol.distributions import blocks
 from googol.distributions.blocks import Boundary
+from googol.distributions.products import is_lost
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -42,6 +43,7 @@ class Scaled(NamedTuple):
 
     matrix: Tensor  # (B, rows, m)
     log_scale: Tensor  # (B,), double precision, a constant for autograd
+    bound: Tensor  # (B,), of what was discarded of the matrix, see products.py; a constant as well
 
 
 class Chain:
@@ -127,7 +129,7 @@ class Chain:
         ]
         if len(parts) == 1:
             return parts[0]
-        return Scaled(torch.cat([part.matrix for part in parts]), torch.cat([part.log_scale for part in parts]))
+        return Scaled(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
     def rows_per_block(self, batch: int, keep: bool) -> int:
         """How many rows of a batch are best worked on at a time, with or without what a gradient needs."""
@@ -143,7 +145,7 @@ class Chain:
     def log_sum(self, log_weights: Tensor, expected: Tensor | None = None) -> Tensor:
         """``log Tr(A_1 … A_n)``, or ``log 1ᵀ A_1 … A_n 1``, of every row, in double precision.
 
-        Rows whose product underflows are computed again in the logarithmic domain.
+        Rows of whose product too much may have been discarded are computed again in the logarithmic domain.
 
         Args:
             log_weights: Shape ``(n, B, N)``.
@@ -158,7 +160,7 @@ class Chain:
         else:
             product = self.product(log_weights)
             closed = self.close(product.matrix)
-            lost = (closed.detach() < torch.finfo(closed.dtype).tiny ** 0.5) | product.log_scale.isinf()
+            lost = product.log_scale.isinf() | is_lost(closed.detach(), product.bound)
             result = closed.masked_fill(lost, 1.0).double().log() + product.log_scale.masked_fill(lost, 0.0)
         if not bool(lost.any()):
             return result
@@ -253,8 +255,8 @@ class Chain:
         gap = self.select(list(range(start, end)))
         links = gap.links(gap.log_scale.new_zeros(end - start, 1, 1))  # (links, 1, m, m)
         part = Chain.from_scaled(links.double(), gap.log_scale.double().amax(-1, keepdim=True), "ring")
-        matrix, log_scale = part.product(part.cores.new_zeros(end - start, 1, 1))
-        return Scaled(matrix.to(self.cores.dtype), log_scale)
+        product = part.product(part.cores.new_zeros(end - start, 1, 1))
+        return product._replace(matrix=product.matrix.to(self.cores.dtype))
 
     def _log_domain(self, log_weights: Tensor) -> Tensor:
         """The sum computed with logarithms of all entries: slow, and right wherever products underflow."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from googol.distributions.products import MatrixProduct, VectorProduct, finite
+from googol.distributions.products import RESCALED, RESCALED_VECTOR, MatrixProduct, VectorProduct, finite, is_lost
 
 _kernels: Any
 try:
@@ -46,7 +46,7 @@ def rows_at_once(cores: Tensor) -> int:
 
 def _rescaled(lines: int, m: int) -> int:
     """After how many links a product is rescaled: as in PyTorch's form, so that both give up the same rows."""
-    return 4 if lines == m else 2
+    return RESCALED if lines == m else RESCALED_VECTOR
 
 
 def _segments(links: int, groups: int) -> int:
@@ -67,7 +67,7 @@ class CompiledProduct(torch.autograd.Function):
         lines: Of the product: ``m``, or one for a vector that starts from ones.
 
     Returns:
-        The products ``(S, B, lines, m)``, their log-scales and how far they have fallen, as of
+        The products ``(S, B, lines, m)``, their log-scales and bounds of what was discarded, as of
         :class:`~googol.distributions.products.MatrixProduct`; vectors are of one segment.
     """
 
@@ -81,11 +81,11 @@ class CompiledProduct(torch.autograd.Function):
         rows = log_weights.shape[1]
         product = cores.new_empty(segments, rows, lines, cores.shape[-1])
         log_product = cores.new_empty(segments, rows, dtype=torch.float64)
-        fall = cores.new_empty(segments, rows)
-        chain.multiply(segments, product=product, log_product=log_product, fall=fall)
+        bound = cores.new_empty(segments, rows)
+        chain.multiply(segments, product=product, log_product=log_product, bound=bound)
         ctx.save_for_backward(log_weights, log_scale, cores)
-        ctx.mark_non_differentiable(log_product, fall)
-        return product, log_product, fall
+        ctx.mark_non_differentiable(log_product, bound)
+        return product, log_product, bound
 
     @staticmethod
     @once_differentiable
@@ -144,10 +144,11 @@ class CompiledLogSum(torch.autograd.Function):
         """The gradients by PyTorch's operations, which limit them on the way."""
         chain, m = _Chain.of(log_weights, log_scale, cores, lines), cores.shape[-1]
         product, log_product = cores.new_empty(1, len(grad), lines, m), torch.empty_like(grad)
-        chain.multiply(1, product=product, log_product=log_product, fall=cores.new_empty(len(grad)))
+        bound = cores.new_empty(len(grad))
+        chain.multiply(1, product=product, log_product=log_product, bound=bound)
         closing = torch.eye(m).to(cores) if lines == m else cores.new_ones(1, m)
         closed = (product[0] * closing).sum((-2, -1))
-        lost = (closed < torch.finfo(closed.dtype).tiny ** 0.5) | log_product.isinf()
+        lost = log_product.isinf() | is_lost(closed, bound)
         seeds = (grad / closed.double()).to(cores.dtype).masked_fill(lost, 0.0)[:, None, None] * closing
         return _limited_gradients(log_weights + log_scale.unsqueeze(1), cores, seeds.unsqueeze(0))
 
@@ -193,7 +194,7 @@ class _Chain(NamedTuple):
         return max(1, min(torch.get_num_threads(), self.groups))
 
 
-_WANTED = "grad", "row_weights", "product", "log_product", "fall", "log_sums", "grad_weights", "grad_cores", "sums"
+_WANTED = "grad", "row_weights", "product", "log_product", "bound", "log_sums", "grad_weights", "grad_cores", "sums"
 
 
 def draw(left: Tensor, of_left: Tensor, right: Tensor | None, of_right: Tensor | None, uniform: Tensor) -> Tensor:

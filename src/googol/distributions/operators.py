@@ -22,9 +22,7 @@ def log_sum(chain: Chain, log_weights: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("googol::log_sum", mutates_args=())
-def _log_sum(
-    log_weights: Tensor, cores: Tensor, log_scale: Tensor, log_cores: Tensor | None, boundary: str
-) -> Tensor:
+def _log_sum(log_weights: Tensor, cores: Tensor, log_scale: Tensor, log_cores: Tensor | None, boundary: str) -> Tensor:
     with torch.no_grad():
         return Chain.of_tensors(cores, log_scale, log_cores, boundary).log_sum(log_weights)
 
