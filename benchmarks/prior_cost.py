@@ -1,9 +1,9 @@
-"""What the tensor ring adds to a training step: a joint VAE beside the same VAE with a standard normal prior.
+"""What the tensor ring adds to a training step: a VAE beside the same VAE with a standard normal prior.
 
     python -m benchmarks.prior_cost
 
-Both have the convolutional networks of the defaults for 28 × 28 images, 32 latents and batches of 128 images; the
-joint VAE has a ring of rank 20 with 10 components a latent and one label of 10 values. Steps are taken in turns.
+All have the convolutional networks of the defaults for 28 × 28 images, 32 latents and batches of 128 images; the
+others have a ring or train of rank 20 with 10 components a latent, alone or with one label of 10 values. Steps are taken in turns.
 Writes ``results/bench/prior_cost.md``.
 """
 
@@ -58,8 +58,10 @@ def main() -> None:
     for width in (32, 64):
         models = {
             "standard normal": VAE(StandardNormal(LATENTS), *parts(width)),
-            "ring": joint("ring", width),
-            "train": joint("train", width),
+            "ring": VAE(TensorRing([Normal(COMPONENTS)] * LATENTS, RANK), *parts(width)),
+            "train": VAE(TensorRing([Normal(COMPONENTS)] * LATENTS, RANK, "train"), *parts(width)),
+            "ring with a label": joint("ring", width),
+            "train with a label": joint("train", width),
             "train, label weight": joint("train", width, label_weight=50.0),
             "train, label and consistency weight": joint("train", width, label_weight=50.0, consistency_weight=10.0),
         }
