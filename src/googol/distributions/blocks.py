@@ -6,6 +6,8 @@ do not.
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from typing import Literal
 
 import torch
@@ -22,6 +24,7 @@ _SIDE_BY_SIDE = 2**16
 _KEPT = 2**22
 _LOG_WEIGHTS = 2**19
 _LOG_WEIGHTS_OF_VECTORS = 2**20  # a link of theirs is many calls, which cost less the more rows share them
+_ON_DEVICE = 2**29  # numbers kept at a time on a GPU, where it is memory alone that counts
 # The compiled kernel forms the matrices of a train too, which large matrix products of all rows with the cores avoid.
 _LARGEST_COMPILED_TRAIN = 64
 
@@ -30,6 +33,8 @@ def rows_per_block(cores: Tensor, boundary: Boundary, batch: int, keep: bool) ->
     """How many rows of a batch are best worked on at a time, with or without what a gradient needs."""
     n, components, m, _ = cores.shape
     size = m * m if boundary == "ring" else m
+    if cores.is_cuda:
+        return max(1, min(batch, _ON_DEVICE // (n * max(m * m, components))))
     if _is_compiled(cores, boundary):
         most = _LOG_WEIGHTS / (n * components)
         step = kernels.rows_at_once(cores)
@@ -55,13 +60,20 @@ def product(
         keep: Whether a gradient will be asked for.
 
     Returns:
-        Matrices ``(B, m, m)``, or ``(B, 1, m)`` for a train, their log-scales and bounds of what was discarded, ``(B,)``.
+        Matrices ``(B, m, m)``, or ``(B, 1, m)`` for a train, log-scales and bounds of what was discarded, ``(B,)``.
     """
     if _is_compiled(cores, boundary):
         log_weights, log_scale, shift = _of_same_type(log_weights, log_scale, cores)
         parts = kernels.CompiledProduct.apply(log_weights, log_scale, cores, _lines(cores, boundary))
         product, total, bound = _joined(*parts)
         return product, total + shift, bound
+    if _has_triton() and cores.is_cuda:
+        from googol.distributions import gpu
+
+        if gpu.available(cores):
+            log_weights, log_scale, shift = _of_same_type(log_weights, log_scale, cores)
+            parts = gpu.TritonProduct.apply(log_weights, log_scale, cores, _lines(cores, boundary))
+            return parts[0][0], parts[1][0] + shift, parts[2][0]
     log_weights = log_weights + log_scale.unsqueeze(1).to(log_weights.dtype)
     if boundary == "ring":
         return _side_by_side(log_weights, cores, keep)
@@ -92,6 +104,11 @@ def log_sum(
     expected = None if expected is None else expected.double()
     log_sums: Tensor = kernels.CompiledLogSum.apply(log_weights, log_scale, cores, _lines(cores, boundary), expected)
     return log_sums + shift
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 def _lines(cores: Tensor, boundary: Boundary) -> int:

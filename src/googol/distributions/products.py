@@ -193,7 +193,7 @@ class VectorProduct(torch.autograd.Function):
         keep: Whether a gradient will be asked for.
 
     Returns:
-        The vectors ``(B, m)`` with entries that sum to one, their log-scales and bounds of what was discarded, ``(B,)``.
+        The vectors ``(B, m)`` with entries that sum to one, log-scales and bounds of what was discarded, ``(B,)``.
     """
 
     @staticmethod
