@@ -1,13 +1,14 @@
 """The tensor ring on a CUDA device beside the plain algorithm there, and beside what the device can do.
 
-Run: ``python -m benchmarks.gpu``; writes ``results/bench/gpu.md`` and ``.json``. It needs a GPU, and measures the Triton
-kernel where Triton is installed.
+Run: ``python -m benchmarks.gpu``; writes ``results/bench/gpu.md`` and ``.json``. It needs a GPU, and measures the
+Triton kernel where Triton is installed.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -60,10 +61,10 @@ def rows(batch: int, with_plain: bool) -> list[list[str]]:
     copy, copied_bytes = copied()
     found = []
     for what, job, passes in (("forward", forward, 1), ("forward + backward", backward, 3)):
-        jobs: dict[str, Job] = {"ours": lambda job=job: job(lambda x: ring().log_prob(x))}
+        jobs: dict[str, Job] = {"ours": partial(job, lambda x: ring().log_prob(x))}
         if with_plain:
-            jobs["plain"] = lambda job=job: job(plain.log_prob)
-        jobs |= {"product": lambda: matrices @ matrices, "copy": copy}
+            jobs["plain"] = partial(job, plain.log_prob)
+        jobs |= {"product": partial(torch.matmul, matrices, matrices), "copy": copy}
         times = in_turns({name: finished(job) for name, job in jobs.items()}, seconds=20)
         operations = passes * 2.0 * VARIABLES * batch * (rank**3 + components * rank**2)
         rate = operations / times["ours"] / (2.0 * 8192**3 / times["product"])

@@ -3,8 +3,8 @@
     python -m benchmarks.prior_cost
 
 All have the convolutional networks of the defaults for 28 × 28 images, 32 latents and batches of 128 images; the
-others have a ring or train of rank 20 with 10 components a latent, alone or with one label of 10 values. Steps are taken in turns.
-Writes ``results/bench/prior_cost.md``.
+others have a ring or train of rank 20 with 10 components a latent, alone or with one label of 10 values. Steps are
+taken in turns. Writes ``results/bench/prior_cost.md``.
 """
 
 from __future__ import annotations

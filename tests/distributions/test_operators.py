@@ -12,6 +12,14 @@ from googol.distributions.chain import Chain
 BOUNDARIES = ["ring", "train"]
 
 
+@pytest.fixture(autouse=True)
+def validation():
+    """torch.compile switches the validation of arguments off, for all distributions and for good."""
+    before = torch.distributions.Distribution._validate_args
+    yield
+    torch.distributions.Distribution.set_default_validate_args(before)
+
+
 def arguments(boundary: str, off: float, given_logarithms: bool) -> tuple[Tensor, Tensor, Tensor, Tensor | None, str]:
     """Blocks that half of the links disagree about: where ``off`` is large, rows go through the logarithmic domain."""
     torch.manual_seed(0)

@@ -163,7 +163,9 @@ class _Chain(NamedTuple):
 
     @classmethod
     def of(cls, log_weights: Tensor, log_scale: Tensor, cores: Tensor, lines: int) -> _Chain:
-        return cls(*(x.detach().contiguous() for x in (log_weights, log_scale, cores)), lines)
+        return cls(
+            log_weights.detach().contiguous(), log_scale.detach().contiguous(), cores.detach().contiguous(), lines
+        )
 
     @property
     def groups(self) -> int:

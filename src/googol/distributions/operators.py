@@ -7,11 +7,12 @@ choices that depend on data break a graph.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from googol.distributions.blocks import Boundary
 from googol.distributions.chain import Chain
 
 
@@ -24,7 +25,7 @@ def log_sum(chain: Chain, log_weights: Tensor) -> Tensor:
 @torch.library.custom_op("googol::log_sum", mutates_args=())
 def _log_sum(log_weights: Tensor, cores: Tensor, log_scale: Tensor, log_cores: Tensor | None, boundary: str) -> Tensor:
     with torch.no_grad():
-        return Chain.of_tensors(cores, log_scale, log_cores, boundary).log_sum(log_weights)
+        return Chain.of_tensors(cores, log_scale, log_cores, cast(Boundary, boundary)).log_sum(log_weights)
 
 
 @_log_sum.register_fake
@@ -41,7 +42,9 @@ def _gradients(
     # Operators run below autograd; this one asks it for its result.
     autograd = torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.AutogradFunctionality, False)
     with autograd, torch.enable_grad():
-        chain = Chain.of_tensors(leaves[1], log_scale, None if log_cores is None else leaves[2], boundary)
+        chain = Chain.of_tensors(
+            leaves[1], log_scale, None if log_cores is None else leaves[2], cast(Boundary, boundary)
+        )
         value = chain.log_sum(leaves[0], grad)
         found = torch.autograd.grad(value, leaves, grad, allow_unused=True)
     whole = torch.contiguous_format

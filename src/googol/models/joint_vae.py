@@ -126,8 +126,7 @@ class JointVAE(VAE):
             z, log_q = sample_and_log_prob(self.posterior(x))
             reconstruction = -self.likelihood(z).log_prob(x).mean()
         joint = self.prior()
-        # In log p(z, y_ob) alone, which is what the bound needs, log p(z) cancels, and so does its gradient.
-        log_code, log_label = self._log_code_and_label(joint, z, y, code_cancels=self.label_weight == 0)
+        log_code, log_label = self._log_code_and_label(joint, z, y)
         kl, log_label = (log_q - log_code).mean(), log_label.mean()
         loss = reconstruction + kl - (1 + self.label_weight) * log_label
         if self.self_training_weight and self.training:
@@ -146,15 +145,10 @@ class JointVAE(VAE):
         discrete = torch.tensor([v.is_discrete for v in self.prior.variables[self.latents :]], device=y.device)
         return index.to(y.dtype).masked_fill(~(y.isnan() & discrete & (chance >= SURE)), torch.nan)
 
-    def _log_code_and_label(
-        self, joint: TensorRingDistribution, z: Tensor, y: Tensor, *, code_cancels: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """log p(z) and log p(y_ob given z) of every row; without the gradient of the first where it cancels."""
-        nothing = torch.full_like(y, torch.nan)
-        # Apart, since a density's gradient comes cheapest where all its rows have the same weight.
-        log_joint = joint.log_prob(torch.cat([z, y.to(z.dtype)], -1))
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not code_cancels):
-            log_code = joint.log_prob(torch.cat([z, nothing.to(z.dtype)], -1))
+    def _log_code_and_label(self, joint: TensorRingDistribution, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(z) and log p(y_ob given z) of every row."""
+        both = range(joint.event_shape[0]), range(self.latents)
+        log_joint, log_code = joint.log_marginals(torch.cat([z, y.to(z.dtype)], -1), both)
         return log_code, log_joint - log_code
 
     def _log_read_back(self, joint: TensorRingDistribution, count: int) -> Tensor:
