@@ -328,3 +328,28 @@ def test_log_sums_of_chains_too_long_to_be_kept(boundary, n, m):
     gradients = (torch.autograd.grad(value.sum(), (log_weights, cores)) for value in (actual, expected))
     for gradient, true in zip(*gradients, strict=True):
         torch.testing.assert_close(gradient, true, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("components", [1, 10, 37])
+@pytest.mark.parametrize("count", [1, 2])
+def test_normal_densities_and_gradients_are_those_of_pytorch(count, components, dtype):
+    torch.manual_seed(0)
+    value = torch.randn(5, 130, dtype=dtype)
+    value[torch.rand(5, 130) < 0.2] = torch.nan
+    leaves = value, torch.randn(5, components, dtype=dtype), 0.3 * torch.randn(5, components, dtype=dtype)
+    weights, results = torch.randn(5, 130, components, dtype=dtype), []
+    for compiled in (True, False):
+        value, loc, log_scale = (x.clone().requires_grad_() for x in leaves)
+        with threads(count):
+            if compiled:
+                log_prob = kernels.CompiledNormal.apply(value, loc, log_scale)
+            else:
+                missing = value.isnan()
+                normal = torch.distributions.Normal(loc.unsqueeze(1), log_scale.exp().unsqueeze(1))
+                log_prob = normal.log_prob(value.masked_fill(missing, 0.0).unsqueeze(-1))
+                log_prob = log_prob.masked_fill(missing.unsqueeze(-1), 0.0)
+            results.append((log_prob.detach(), *torch.autograd.grad(log_prob, (value, loc, log_scale), weights)))
+    for actual, expected in zip(*results, strict=True):
+        tolerance = TOLERANCE[dtype]
+        torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance * expected.abs().amax().item())

@@ -44,6 +44,15 @@ struct draws {
     int next;
 };
 
+/* Normal components of some variables and values of each; with grad_value the gradients are wanted, and log_prob holds
+   the gradient by it. */
+struct normals {
+    long variables, rows, components, item, shares;
+    const void *value, *loc, *inverse, *constant;
+    void *log_prob, *grad_value, *grad_loc, *grad_log_scale;
+    int next;
+};
+
 static long ceil_div(long a, long b) { return (a + b - 1) / b; }
 
 /* The size of the next part of what is left, in parts that are as equal as can be. */
@@ -77,6 +86,8 @@ struct functions {
     void (*group[2])(const struct job *, long, long, void *, void *, int);
     long (*scratch_size[2])(const struct job *);
     void (*draw[2])(const struct draws *, long, long);
+    void (*normal[2])(const struct normals *, long, long);
+    void (*normal_gradients[2])(const struct normals *, long, long);
 };
 
 #define BYTES 16
@@ -90,7 +101,8 @@ struct functions {
 #include "_kernels.h"
 #define FUNCTIONS(set)                                                                                                 \
     {BYTES, {group_float_##set, group_double_##set}, {scratch_size_float_##set, scratch_size_double_##set}, \
-     {draw_float_##set, draw_double_##set}}
+     {draw_float_##set, draw_double_##set}, {normal_float_##set, normal_double_##set}, \
+     {normal_gradients_float_##set, normal_gradients_double_##set}}
 static const struct functions plain = FUNCTIONS(plain);
 
 #if defined(__x86_64__)
@@ -162,6 +174,14 @@ static void draw_share(void *argument) {
     long at;
     while ((at = __atomic_fetch_add(&draws->next, 1, __ATOMIC_RELAXED)) < draws->shares)
         chosen->draw[draws->item == 8](draws, draws->count * at / draws->shares, draws->count * (at + 1) / draws->shares);
+}
+
+static void normal_share(void *argument) {
+    struct normals *normals = argument;
+    long at, all = normals->variables, shares = normals->shares, is_double = normals->item == 8;
+    while ((at = __atomic_fetch_add(&normals->next, 1, __ATOMIC_RELAXED)) < shares)
+        (normals->grad_value ? chosen->normal_gradients : chosen->normal)[is_double](normals, all * at / shares,
+                                                                                      all * (at + 1) / shares);
 }
 
 struct task {
@@ -238,9 +258,24 @@ static PyObject *multiply(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *normal(PyObject *self, PyObject *args) {
+    struct normals normals = {0};
+    long *sizes[] = {&normals.item, &normals.variables, &normals.rows, &normals.components, &normals.shares};
+    const void *a[8];
+    if (!read_arguments(args, sizes, 5, a, 8)) return NULL;
+    normals.value = a[0], normals.loc = a[1], normals.inverse = a[2], normals.constant = a[3];
+    normals.log_prob = (void *)a[4], normals.grad_value = (void *)a[5];
+    normals.grad_loc = (void *)a[6], normals.grad_log_scale = (void *)a[7];
+    Py_BEGIN_ALLOW_THREADS
+    run(normal_share, &normals, normals.shares);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"multiply", multiply, METH_VARARGS, "Products of chains, their sums and gradients."},
     {"draw", draw, METH_VARARGS, "Indices drawn in proportion to weights."},
+    {"normal", normal, METH_VARARGS, "Log-densities of normal components, and their gradients."},
     {NULL, NULL, 0, NULL},
 };
 

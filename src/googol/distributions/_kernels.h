@@ -353,6 +353,61 @@ static long NAME(scratch_size)(const struct job *job) {
     return NAME(lay_out)(job, &at, NULL) * sizeof(vec);
 }
 
+/* log N(value; component) of every component, and zero where the value is missing, for the variables from begin to end. */
+static TARGET void NAME(normal)(const struct normals *d, long begin, long end) {
+    for (long j = begin; j < end; j++) {
+        const REAL *loc = (const REAL *)d->loc + j * d->components, *inverse = (const REAL *)d->inverse + j * d->components;
+        const REAL *constant = (const REAL *)d->constant + j * d->components;
+        for (long row = j * d->rows; row < (j + 1) * d->rows; row++) {
+            REAL value = ((const REAL *)d->value)[row], *out = (REAL *)d->log_prob + row * d->components;
+            if (value != value)
+                memset(out, 0, d->components * sizeof(REAL));
+            else
+                for (long k = 0; k < d->components; k++) {
+                    REAL z = (value - loc[k]) * inverse[k];
+                    out[k] = (REAL)-0.5 * z * z - constant[k];
+                }
+        }
+    }
+}
+
+/* The gradients of that, added up in double precision. */
+static TARGET void NAME(normal_gradients)(const struct normals *d, long begin, long end) {
+    enum { ROWS = 64, AT_ONCE = 16 };
+    for (long j = begin; j < end; j++) {
+        for (long k = 0; k < d->components; k += AT_ONCE) {
+            const long at = j * d->components + k;
+            const REAL *loc = (const REAL *)d->loc + at, *inverse = (const REAL *)d->inverse + at;
+            int count = d->components - k < AT_ONCE ? d->components - k : AT_ONCE;
+            double of_loc[AT_ONCE] = {0}, of_log_scale[AT_ONCE] = {0};
+            for (long first = 0; first < d->rows; first += ROWS) {
+                REAL by_loc[AT_ONCE] = {0}, by_log_scale[AT_ONCE] = {0};
+                for (long b = first; b < d->rows && b < first + ROWS; b++) {
+                    long row = j * d->rows + b;
+                    REAL value = ((const REAL *)d->value)[row], sum = 0, products[AT_ONCE];
+                    const REAL *grad = (const REAL *)d->log_prob + row * d->components + k;
+                    REAL *of_value = (REAL *)d->grad_value + row;
+                    if (!k) *of_value = 0;
+                    if (value != value) continue;
+                    for (int i = 0; i < count; i++) {
+                        REAL z = (value - loc[i]) * inverse[i], by_z = grad[i] * z;
+                        products[i] = by_z * inverse[i];
+                        by_loc[i] += products[i];
+                        by_log_scale[i] += by_z * z - grad[i];
+                    }
+                    for (int i = 0; i < count; i++) sum += products[i];
+                    *of_value -= sum;
+                }
+                for (int i = 0; i < count; i++) of_loc[i] += by_loc[i], of_log_scale[i] += by_log_scale[i];
+            }
+            for (int i = 0; i < count; i++) {
+                ((REAL *)d->grad_loc)[at + i] = of_loc[i];
+                ((REAL *)d->grad_log_scale)[at + i] = of_log_scale[i];
+            }
+        }
+    }
+}
+
 /* Draws an index for every number of [0, 1): of cumulated weights, or of the products of two lines of weights. */
 static TARGET void NAME(draw)(const struct draws *draws, long begin, long end) {
     long width = draws->width;

@@ -6,6 +6,7 @@ environment variable ``GOOGOL_KERNELS=0`` asks for these, too.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ _DRAWS_OF_A_THREAD = 2**11
 
 def available(cores: Tensor) -> bool:
     """Whether :class:`CompiledProduct` can multiply these."""
-    if _kernels is None or os.environ.get("GOOGOL_KERNELS") == "0":
+    if _kernels is None or os.environ.get("GOOGOL_KERNELS") == "0" or torch.compiler.is_compiling():
         return False
     return cores.device.type == "cpu" and cores.dtype in (torch.float32, torch.float64) and cores.numel() > 0
 
@@ -219,6 +220,42 @@ def draw(left: Tensor, of_left: Tensor, right: Tensor | None, of_right: Tensor |
     addresses = (0 if tensor is None else tensor.data_ptr() for tensor in (*whole, index))
     _kernels.draw(left.itemsize, len(index), width, shares, *addresses)
     return index
+
+
+class CompiledNormal(torch.autograd.Function):
+    """log N(value; component) of every component, and zero (no information) where a value is NaN.
+
+    Args (of ``apply``):
+        value: Shape ``(g, B)``.
+        loc, log_scale: Shape ``(g, N)``, of the same type.
+
+    Returns:
+        Shape ``(g, B, N)``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
+        constants = value, loc, (-log_scale).exp(), log_scale + 0.5 * math.log(2 * math.pi)
+        constants = tuple(x.detach().contiguous() for x in constants)
+        log_prob = loc.new_empty(*value.shape, loc.shape[-1])
+        CompiledNormal._call(constants, (log_prob, None, None, None))
+        ctx.save_for_backward(*constants)
+        return log_prob
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        value, loc, *_ = constants = ctx.saved_tensors
+        gradients = torch.empty_like(value), torch.empty_like(loc), torch.empty_like(loc)
+        CompiledNormal._call(constants, (grad.contiguous(), *gradients))
+        return gradients
+
+    @staticmethod
+    def _call(constants: tuple[Tensor, ...], others: tuple[Tensor | None, ...]) -> None:
+        value, loc = constants[:2]
+        shares = max(1, min(torch.get_num_threads(), len(value)))
+        addresses = (0 if x is None else x.data_ptr() for x in (*constants, *others))
+        _kernels.normal(value.itemsize, *value.shape, loc.shape[-1], shares, *addresses)
 
 
 def _limited_gradients(log_weights: Tensor, cores: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
