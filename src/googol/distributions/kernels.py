@@ -235,8 +235,8 @@ class CompiledNormal(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
-        constants = value, loc, (-log_scale).exp(), log_scale + 0.5 * math.log(2 * math.pi)
-        constants = tuple(x.detach().contiguous() for x in constants)
+        given = value, loc, (-log_scale).exp(), log_scale + 0.5 * math.log(2 * math.pi)
+        constants = tuple(x.detach().contiguous() for x in given)
         log_prob = loc.new_empty(*value.shape, loc.shape[-1])
         CompiledNormal._call(constants, (log_prob, None, None, None))
         ctx.save_for_backward(*constants)
