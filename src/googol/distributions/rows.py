@@ -55,11 +55,14 @@ def log_sums_of_subsets(chain: Chain, emissions: Emissions, rows: Tensor, includ
         parts = [rows.masked_fill(~subset, torch.nan) for subset in included]
         return torch.stack([log_sums(chain, emissions, part, rows.new_ones(len(rows)).double()) for part in parts])
     first, rest = chain.select(order[:shared]), chain.select(order[shared:])
-    size = chain.rows_per_block(len(rows), keep=True)
-    return torch.cat([_block(chain, first, rest, emissions.log_prob(b), included, order) for b in rows.split(size)], 1)
+    blocks = rows.split(chain.rows_per_block(len(rows), keep=True))
+    with torch.autocast(rows.device.type, enabled=False):
+        parts = [_block(chain, first, rest, emissions.log_prob(block), included, order) for block in blocks]
+    return torch.cat(parts, 1)
 
 
 def _block(chain: Chain, first: Chain, rest: Chain, log_weights: Tensor, included: Tensor, order: list[int]) -> Tensor:
+    """Those of a block: the product of the links in which all subsets agree, closed by the others of each subset."""
     subsets, batch, shared = len(included), log_weights.shape[1], len(first)
     zero = log_weights.new_zeros(())
     weights = [torch.where(subset[:, None, None], log_weights, zero) for subset in included]
