@@ -18,8 +18,8 @@ from googol.distributions.emissions import Emissions
 
 # Weights and messages kept at a time, in numbers: larger requests are drawn in parts.
 _NUMBERS = 2**25
-# Numbers in matrices of many rows that are multiplied at a time, while they are in cache.
-_SIDE_BY_SIDE = 2**18
+# Numbers in the messages of many rows that are kept at a time, while they are in cache.
+_SIDE_BY_SIDE = 2**22
 
 
 def sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int, temperature: float = 1.0) -> Tensor:
@@ -120,7 +120,7 @@ def _indices(chain: Chain, emissions: Emissions, seen: Tensor, columns: list[int
             steps.append(None)
             places.append(j + 1)
     parts = []
-    for block in seen.split(max(16, _SIDE_BY_SIDE // chain.rank**2)):
+    for block in seen.split(max(32, _SIDE_BY_SIDE // (len(steps) * chain.rank**2))):
         own = iter(observed.links(emissions.log_prob(block)) if columns else ())
         of_block = [next(own) if step is None else step for step in steps]
         parts.append(_bonds(of_block, chain.boundary, len(block), count))
