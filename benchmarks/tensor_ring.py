@@ -161,7 +161,7 @@ def main() -> None:
     page = (
         "# The tensor ring beside the plain algorithm\n\n"
         f"`make bench`: 100 variables, float32, medians of runs in turns, {given.threads} "
-        f"thread{'s' * (given.threads > 1)}. A train is compared with the plain ring. The matrix rate counts the "
+        f"{'threads' if given.threads > 1 else 'thread, processor time'}. A train is compared with the plain ring. The matrix rate counts the "
         f"formula's own operations. Earlier ratios are in `history.csv`.\n\n{ratios}\n\n"
         f"The cost is linear in the number of variables (N 10, rank 20, batch 128):\n\n{per_variable}\n\n{LIMITS}"
     )
