@@ -161,8 +161,8 @@ def main() -> None:
     threads = f"{given.threads} threads" if given.threads > 1 else "the processor's time with one thread"
     page = (
         "# The tensor ring beside the plain algorithm\n\n"
-        f"`make bench`: 100 variables, float32, medians of runs in turns, {threads}. A train is compared with the plain "
-        "ring. The matrix rate counts the formula's own operations. Earlier ratios are in `history.csv`.\n\n"
+        f"`make bench`: 100 variables, float32, medians of runs in turns, {threads}. A train is compared with the "
+        "plain ring. The matrix rate counts the formula's own operations. Earlier ratios are in `history.csv`.\n\n"
         f"{ratios}\n\n"
         f"The cost is linear in the number of variables (N 10, rank 20, batch 128):\n\n{per_variable}\n\n{LIMITS}"
     )
