@@ -1,25 +1,26 @@
-"""What the tensor ring adds to a training step: a joint VAE beside the same VAE with a standard normal prior.
+"""What the tensor ring adds to a training step: a VAE beside the same VAE with a standard normal prior.
 
     python -m benchmarks.prior_cost
 
-Both have the convolutional networks of the defaults for 28 × 28 images, 32 latents and batches of 128 images; the
-joint VAE has a ring of rank 20 with 10 components a latent and one label of 10 values. Steps are taken in turns.
-Writes ``results/bench/prior_cost.md``.
+All have the default networks for 28 × 28 images, convolutional or fully connected, 32 latents and batches of 128
+images; the others have a ring or train of rank 20 with 10 components a latent, alone or with one label of 10 values.
+Steps are taken in turns. Writes ``results/bench/prior_cost.md``.
 """
 
 from __future__ import annotations
 
+import argparse
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.tensor_ring import OUT
-from benchmarks.timing import Job, in_turns, markdown_table, two_threads, write
+from benchmarks.timing import Job, in_turns, markdown_table, matrix_product_rate, write
 from googol.distributions import Categorical, Normal, TensorRing
 from googol.likelihoods import Bernoulli
 from googol.models import VAE, JointVAE
-from googol.networks import ConvDecoder, ConvEncoder
+from googol.networks import ConvDecoder, ConvEncoder, MLPDecoder, MLPEncoder
 from googol.posteriors import DiagonalNormal
 from googol.priors import StandardNormal
 
@@ -41,35 +42,54 @@ def job(model: nn.Module, x: Tensor, y: Tensor) -> Job:
 
 def main() -> None:
     """Measures, prints, and writes the page."""
-    two_threads()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=int, default=2)
+    threads: int = parser.parse_args().threads
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
     x, y = torch.rand(BATCH, *SHAPE), torch.randint(10, (BATCH, 1)).float()
     y[torch.rand(BATCH) < 0.5] = torch.nan
 
     def parts(width: int) -> tuple[nn.Module, nn.Module]:
-        encoder = ConvEncoder(SHAPE, 2 * LATENTS, width=width)
-        return DiagonalNormal(encoder, LATENTS), Bernoulli(ConvDecoder(LATENTS, SHAPE, width=width))
+        if not width:
+            encoder = MLPEncoder(SHAPE, 2 * LATENTS)
+            return DiagonalNormal(encoder, LATENTS), Bernoulli(MLPDecoder(LATENTS, SHAPE))
+        convolutions = ConvEncoder(SHAPE, 2 * LATENTS, width=width)
+        return DiagonalNormal(convolutions, LATENTS), Bernoulli(ConvDecoder(LATENTS, SHAPE, width=width))
 
     def joint(boundary: str, width: int, **weights: float) -> JointVAE:
         variables = [Normal(COMPONENTS)] * LATENTS + [Categorical(10)]
         return JointVAE(TensorRing(variables, RANK, boundary), *parts(width), **weights)  # type: ignore[arg-type]
 
     rows = []
-    for width in (32, 64):
+    for width in (32, 64, 0):
         models = {
             "standard normal": VAE(StandardNormal(LATENTS), *parts(width)),
-            "ring": joint("ring", width),
-            "train": joint("train", width),
+            "ring": VAE(TensorRing([Normal(COMPONENTS)] * LATENTS, RANK), *parts(width)),
+            "train": VAE(TensorRing([Normal(COMPONENTS)] * LATENTS, RANK, "train"), *parts(width)),
+            "ring with a label": joint("ring", width),
+            "train with a label": joint("train", width),
             "train, label weight": joint("train", width, label_weight=50.0),
             "train, label and consistency weight": joint("train", width, label_weight=50.0, consistency_weight=10.0),
         }
         times = in_turns({name: job(model, x, y) for name, model in models.items()}, seconds=20, at_most=100)
         base = times["standard normal"]
-        rows += [[str(width), name, f"{1e3 * t:.1f}", f"{t / base:.2f}"] for name, t in times.items()]
-    table = markdown_table(["width of the networks", "prior", "ms a step", "ratio"], rows)
+        rows += [
+            [str(width) if width else "MLP, 300-300", name, f"{1e3 * t:.1f}", f"{t / base:.2f}"]
+            for name, t in times.items()
+        ]
+    operations = 3 * 2.0 * BATCH * LATENTS * (RANK**3 + COMPONENTS * RANK**2)
+    product, of_product = matrix_product_rate()
+    least = 1e3 * operations * in_turns({"product": product}, seconds=5)["product"] / of_product
+    table = markdown_table(["networks, width", "prior", "ms a step", "ratio"], rows)
     print(table)
     head = "# What the prior adds to a training step\n\n`python -m benchmarks.prior_cost`: batch 128, 32 latents, "
-    write(OUT / "prior_cost.md", f"{head}10 components, rank 20; medians of steps in turns, two threads.\n\n{table}\n")
+    text = (
+        f"{head}10 components, rank 20; medians of steps in turns, {threads} thread(s).\n\n{table}\n\n"
+        "At the rate of a large matrix product the formula's own operations of a ring and its gradient take "
+        f"{least:.1f} ms.\n"
+    )
+    write(OUT / "prior_cost.md", text)
 
 
 if __name__ == "__main__":

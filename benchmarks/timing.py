@@ -21,6 +21,8 @@ Job = Callable[[], Any]
 def in_turns(jobs: dict[str, Job], *, seconds: float, at_least: int = 3, at_most: int = 50) -> dict[str, float]:
     """The median time of each job in seconds: all are run in turns, so that a busy machine slows all alike.
 
+    With one thread it is the processor's time, which does not count what others do meanwhile.
+
     Args:
         jobs: What to time, by name. Each runs once beforehand, to warm up.
         seconds: How long to go on, in total.
@@ -28,6 +30,7 @@ def in_turns(jobs: dict[str, Job], *, seconds: float, at_least: int = 3, at_most
         at_most: How often each is run at most.
     """
     times: dict[str, list[float]] = {name: [] for name in jobs}
+    clock = time.process_time if torch.get_num_threads() == 1 and not torch.cuda.is_available() else time.perf_counter
     for job in jobs.values():
         job()
     gc.collect()
@@ -38,9 +41,9 @@ def in_turns(jobs: dict[str, Job], *, seconds: float, at_least: int = 3, at_most
             if turn >= at_least and time.perf_counter() - begin > seconds:
                 break
             for name, job in jobs.items():
-                start = time.perf_counter()
+                start = clock()
                 job()
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
     finally:
         gc.enable()
     return {name: statistics.median(taken) for name, taken in times.items()}

@@ -75,7 +75,7 @@ def test_gradients(n, rank, batch, boundary):
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_the_product_itself(boundary):
     log_cores, log_weights = random_chain(5, 3, 4, 6)
-    matrix, log_scale = Chain(log_cores, boundary).product(log_weights)
+    matrix, log_scale, _ = Chain(log_cores, boundary).product(log_weights)
     links = torch.einsum("jbk,jkxy->jbxy", log_weights.exp(), log_cores.exp())
     expected = links[0] @ links[1] @ links[2] @ links[3] @ links[4]
     if boundary == "train":

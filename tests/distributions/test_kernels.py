@@ -45,7 +45,7 @@ def by_pytorch(log_weights: Tensor, log_scale: Tensor, cores: Tensor, boundary: 
     """The matrices ``(B, m, m)``, or ``(B, 1, m)``, and their log-scales."""
     log_weights = log_weights + log_scale.unsqueeze(1)
     if boundary == "train":
-        vector, total = VectorProduct.apply(log_weights, cores, True)
+        vector, total, _ = VectorProduct.apply(log_weights, cores, True)
         return vector.unsqueeze(1), total
     cores, m = cores.flatten(-2).unsqueeze(1), cores.shape[-1]
     matrix, total, _ = MatrixProduct.apply(log_weights.unsqueeze(1), cores, m, True)
@@ -55,7 +55,7 @@ def by_pytorch(log_weights: Tensor, log_scale: Tensor, cores: Tensor, boundary: 
 def by_kernel(log_weights: Tensor, log_scale: Tensor, cores: Tensor, boundary: Boundary) -> tuple[Tensor, Tensor]:
     """The same, with the segments joined link by link."""
     lines = cores.shape[-1] if boundary == "ring" else 1
-    matrices, totals, _ = kernels.CompiledProduct.apply(log_weights, log_scale, cores, lines, True)
+    matrices, totals, _ = kernels.CompiledProduct.apply(log_weights, log_scale, cores, lines)
     matrix, total = matrices[0], totals[0]
     for following, log_following in zip(matrices[1:], totals[1:], strict=True):
         matrix = matrix @ following
@@ -161,7 +161,7 @@ def test_a_core_of_zeros_loses_the_row_and_nan_stays(lines):
     cores[2, 1] = 0.0
     log_weights[2, 1, 0] = -math.inf
     log_weights[3, 2, 1] = math.nan
-    matrix, total, _ = kernels.CompiledProduct.apply(log_weights, torch.zeros(5, 2), cores, lines, False)
+    matrix, total, _ = kernels.CompiledProduct.apply(log_weights, torch.zeros(5, 2), cores, lines)
     assert (total[:, 1] == -math.inf).any()
     assert matrix[:, 2].isnan().any()
     assert matrix[:, [0, 3]].isfinite().all()
@@ -217,7 +217,7 @@ def test_the_same_result_every_time(boundary):
 def test_an_empty_batch(lines):
     log_weights = torch.zeros(3, 0, 2, requires_grad=True)
     cores = torch.rand(3, 2, 4, 4, requires_grad=True)
-    matrix, _, _ = kernels.CompiledProduct.apply(log_weights, torch.zeros(3, 2), cores, lines, True)
+    matrix, _, _ = kernels.CompiledProduct.apply(log_weights, torch.zeros(3, 2), cores, lines)
     assert matrix.shape[1:] == (0, lines, 4)
     assert (torch.autograd.grad(matrix.sum(), cores)[0] == 0).all()
 
@@ -234,3 +234,122 @@ def test_left_aside_where_it_cannot_be_used(boundary, monkeypatch):
     monkeypatch.setenv("GOOGOL_KERNELS", "0")
     assert not kernels.available(cores)
     torch.testing.assert_close(ring().log_prob(value), expected)
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("count", [3, 3000])
+def test_the_same_samples_as_by_pytorch(boundary, count, monkeypatch):
+    torch.manual_seed(0)
+    ring = TensorRing([Normal(3)] * 6, 4, boundary, dtype=torch.float64)
+    evidence = torch.where(torch.rand(5, 6) < 0.4, torch.randn(5, 6), torch.nan).double()
+    drawn = []
+    for kernel in ("", "0"):
+        monkeypatch.setenv("GOOGOL_KERNELS", kernel)
+        torch.manual_seed(1)
+        drawn.append((ring().sample((count,)), ring().condition(evidence).sample((count,))))
+    assert torch.equal(drawn[0][0], drawn[1][0])
+    assert torch.equal(drawn[0][1], drawn[1][1])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("count", [1, 3])
+def test_draws_from_tables_and_from_products(count, dtype):
+    """By the definition: the first index whose cumulated weight exceeds the number times the sum."""
+    torch.manual_seed(0)
+    left, right = torch.rand(4, 37, dtype=dtype), torch.rand(3, 37, dtype=dtype)
+    left[:, ::3] = 0.0
+    of_left, of_right = torch.randint(4, (9000,)), torch.randint(3, (9000,))
+    uniform = torch.rand(9000, dtype=dtype)
+    uniform[:2] = torch.tensor([0.0, 1.0 - torch.finfo(dtype).eps / 2])
+    with threads(count):
+        of_table = kernels.draw(left.cumsum(-1), of_left, None, None, uniform)
+        of_product = kernels.draw(left, of_left, right, of_right, uniform)
+    for actual, weights in ((of_table, left[of_left]), (of_product, left[of_left] * right[of_right])):
+        cumulated = weights.double().cumsum(-1)
+        target = uniform.double().unsqueeze(1) * cumulated[:, -1:]
+        before = torch.nn.functional.pad(cumulated, (1, 0)).gather(1, actual.unsqueeze(1))
+        after = cumulated.gather(1, actual.unsqueeze(1))
+        slack = 1e-5 * cumulated[:, -1:]
+        assert ((before <= target + slack) & (target < after + slack)).all()
+        assert (weights.gather(1, actual.unsqueeze(1)) > 0).all()
+
+
+def log_sum_by_pytorch(log_weights: Tensor, log_scale: Tensor, cores: Tensor, boundary: Boundary) -> Tensor:
+    matrix, total = by_pytorch(log_weights, log_scale, cores, boundary)
+    closed = matrix.diagonal(dim1=-2, dim2=-1).sum(-1) if boundary == "ring" else matrix.sum((-2, -1))
+    return closed.double().log() + total
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    n=st.integers(1, 40),
+    rows=st.integers(1, 70),
+    components=st.integers(1, 7),
+    m=st.integers(1, 19),
+    count=st.sampled_from([1, 2]),
+    dtype=st.sampled_from(list(TOLERANCE)),
+    expected=st.booleans(),
+    boundary=st.sampled_from(BOUNDARIES),
+    seed=st.integers(0, 2**16),
+)
+def test_log_sums_and_gradients_are_those_of_pytorch(n, rows, components, m, count, dtype, expected, boundary, seed):
+    generator = torch.Generator().manual_seed(seed)
+    cores = torch.rand(n, components, m, m, generator=generator, dtype=dtype)
+    log_weights = 3 * torch.randn(n, rows, components, generator=generator, dtype=dtype)
+    log_scale = torch.randn(n, components, generator=generator, dtype=dtype)
+    weights = torch.randn(rows, generator=generator, dtype=torch.float64)
+    results = []
+    with threads(count):
+        for compiled in (True, False):
+            leaves = log_weights.clone().requires_grad_(), cores.clone().requires_grad_()
+            if compiled:
+                lines = m if boundary == "ring" else 1
+                known = weights if expected else None
+                value = kernels.CompiledLogSum.apply(leaves[0], log_scale, leaves[1], lines, known)
+            else:
+                value = log_sum_by_pytorch(leaves[0], log_scale, leaves[1], boundary)
+            results.append((value.detach(), *torch.autograd.grad(value, leaves, weights)))
+    tolerance = TOLERANCE[dtype]
+    for actual, true in zip(*results, strict=True):
+        atol = tolerance * max(1.0, true.abs().amax().item())
+        torch.testing.assert_close(actual, true, rtol=tolerance, atol=atol)
+
+
+@pytest.mark.parametrize(("n", "m"), [(90, 40), (40, 64)])
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_log_sums_of_chains_too_long_to_be_kept(boundary, n, m):
+    generator = torch.Generator().manual_seed(m)
+    cores = torch.rand(n, 2, m, m, generator=generator, dtype=torch.float64).requires_grad_()
+    log_weights = torch.randn(n, 17, 2, generator=generator, dtype=torch.float64).requires_grad_()
+    zero, lines = torch.zeros(n, 2, dtype=torch.float64), m if boundary == "ring" else 1
+    actual = kernels.CompiledLogSum.apply(log_weights, zero, cores, lines, torch.ones(17, dtype=torch.float64))
+    expected = log_sum_by_pytorch(log_weights, zero, cores, boundary)
+    torch.testing.assert_close(actual, expected)
+    gradients = (torch.autograd.grad(value.sum(), (log_weights, cores)) for value in (actual, expected))
+    for gradient, true in zip(*gradients, strict=True):
+        torch.testing.assert_close(gradient, true, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("components", [1, 10, 37])
+@pytest.mark.parametrize("count", [1, 2])
+def test_normal_densities_and_gradients_are_those_of_pytorch(count, components, dtype):
+    torch.manual_seed(0)
+    value = torch.randn(5, 130, dtype=dtype)
+    value[torch.rand(5, 130) < 0.2] = torch.nan
+    leaves = value, torch.randn(5, components, dtype=dtype), 0.3 * torch.randn(5, components, dtype=dtype)
+    weights, results = torch.randn(5, 130, components, dtype=dtype), []
+    for compiled in (True, False):
+        value, loc, log_scale = (x.clone().requires_grad_() for x in leaves)
+        with threads(count):
+            if compiled:
+                log_prob = kernels.CompiledNormal.apply(value, loc, log_scale)
+            else:
+                missing = value.isnan()
+                normal = torch.distributions.Normal(loc.unsqueeze(1), log_scale.exp().unsqueeze(1))
+                log_prob = normal.log_prob(value.masked_fill(missing, 0.0).unsqueeze(-1))
+                log_prob = log_prob.masked_fill(missing.unsqueeze(-1), 0.0)
+            results.append((log_prob.detach(), *torch.autograd.grad(log_prob, (value, loc, log_scale), weights)))
+    for actual, expected in zip(*results, strict=True):
+        tolerance = TOLERANCE[dtype]
+        torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance * expected.abs().amax().item())

@@ -7,10 +7,13 @@ import copy
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from oracles import log_domain_sum, normal_log_pdf
 from torch import Tensor
 
 from googol.distributions import Categorical, Normal, TensorRing
+from googol.distributions.chain import Chain
 
 BOUNDARIES = ["ring", "train"]
 NAN = float("nan")
@@ -165,3 +168,65 @@ def test_a_fixed_table_of_far_values():
     expected += [-0.5 * 49**2 + np.log(0.75), -0.5 * 999**2 + np.log(0.75)]
     actual = ring().log_prob(value).detach().double().squeeze(-1)
     np.testing.assert_allclose(actual, np.array(expected) - half_log_tau, rtol=1e-7, atol=1e-4)
+
+
+def log_of_cores(kind: str, n: int, components: int, m: int, off: float, generator: torch.Generator) -> Tensor:
+    """Logarithms of cores that are hard for products: what is large now is dropped by later links."""
+    noise = torch.randn(n, components, m, m, generator=generator)
+    position = torch.arange(m)
+    if kind == "sparse":
+        keep = torch.rand(noise.shape, generator=generator) < 0.3
+        return noise.masked_fill(~keep & (position != position[:, None]), -torch.inf)
+    if kind == "near zero":
+        return -off * torch.rand(noise.shape, generator=generator)
+    if kind == "permuted":
+        order = torch.rand(n, components, m, generator=generator).argsort(-1)
+        return torch.where(order.unsqueeze(-1) == position, 0.0, -off) + 0.1 * noise
+    block = position * 2 // m  # two blocks; a component prefers one, and links grow the blocks at rates of their own
+    same = (block == block[:, None]) & (block == torch.arange(components)[:, None, None] % 2)
+    rate = torch.randn(n, 1, 2, 1, generator=generator)[:, :, block]
+    return torch.where(same, 0.0, -off) + rate + 0.1 * noise
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    kind=st.sampled_from(["sparse", "near zero", "permuted", "blocks"]),
+    boundary=st.sampled_from(BOUNDARIES),
+    n=st.integers(1, 70),
+    components=st.integers(1, 4),
+    m=st.integers(2, 9),
+    off=st.sampled_from([5.0, 20.0, 45.0, 80.0, 100.0, 300.0, np.inf]),
+    seen=st.sampled_from([1.0, 0.5, 0.1]),
+    far=st.sampled_from([3.0, 30.0, 90.0, 150.0]),
+    kernel=st.booleans(),
+    seed=st.integers(0, 2**20),
+)
+def test_never_off_by_more_than_a_thousandth_of_a_nat(kind, boundary, n, components, m, off, seen, far, kernel, seed):
+    generator = torch.Generator().manual_seed(seed)
+    if kind == "near zero":
+        off = min(off, 300.0)
+    log_cores = log_of_cores(kind, n, components, m, off, generator)
+    # Values that tell the component, some better than others; the rest are missing.
+    log_weights = -far * torch.rand(n, 3, components, generator=generator)
+    log_weights[torch.rand(n, 3, generator=generator) > seen] = 0.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOOGOL_KERNELS", "" if kernel else "0")
+        actual = Chain(log_cores, boundary).log_sum(log_weights).numpy()
+    with np.errstate(divide="ignore"):
+        expected = [log_domain_sum(log_cores.numpy(), w.numpy(), boundary) for w in log_weights.unbind(1)]
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("far", [80.0, 95.0, 120.0])
+def test_what_was_discarded_grows_until_it_is_all_that_counts(far, boundary):
+    """The first variable tells the block that shrinks, without a doubt; no link ever drops it, but the other grows."""
+    log_cores = torch.full((60, 2, 10, 10), -torch.inf)
+    log_cores[:, :, 0, 0] = np.log(0.5)
+    log_cores[:, :, 1:, 1:] = 0.0
+    log_cores[0, 0, 1:] = log_cores[0, 1, 0] = -torch.inf
+    log_weights = torch.zeros(60, 1, 2)
+    log_weights[0, 0, 1] = -far
+    actual = Chain(log_cores, boundary).log_sum(log_weights).item()
+    expected = log_domain_sum(log_cores.numpy(), log_weights[:, 0].numpy(), boundary)
+    assert actual == pytest.approx(expected, rel=1e-5, abs=1e-3)

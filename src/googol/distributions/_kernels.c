@@ -14,17 +14,42 @@ _kernels.h; here are the types and instruction sets they are made for, the threa
 #include <stdlib.h>
 #include <string.h>
 
-/* Links after which a product is kept for the gradients: a multiple of those after which it is rescaled. */
-enum { KEPT = 8 };
+/* What is kept for the gradients of a group of rows: the products and matrices of the whole chain if they take no more
+   bytes than this, else of so many links at a time, and the others are multiplied once more. */
+enum { MOST_KEPT = 12 << 20, LINKS_KEPT = 8 };
 
-/* A chain, the rows of a batch, and what is wanted, all contiguous; see kernels.py for the shapes. */
+/* The share of a sum that may have been discarded on the way: more, and it is computed again, with logarithms. */
+#define MOST_DISCARDED 0x1p-13
+
+/* A chain, the rows of a batch, and what is wanted, all contiguous; see kernels.py for the shapes. What is not wanted is
+   NULL, and without gradients no part of the chain is kept: it has no links. */
 struct job {
-    long links, rows, components, rank, lines, rescaled, segments, shares, item;
+    long links, rows, components, rank, lines, rescaled, segments, shares, item, part;
     const void *log_weights, *log_scale, *cores, *grad;
-    double *log_product;
-    void *product, *fall, *factors, *kept, *grad_weights, *grad_cores, *grad_cores_of_others;
+    const double *row_weights;
+    double *log_product, *log_sums;
+    void *product, *bound, *grad_weights, *grad_cores, *grad_cores_of_others;
     char *scratch;
     long scratch_size;
+    int next;
+};
+
+/* Indices to draw: from the lines `of_left` of a table of cumulated weights, or from the products of these lines with
+   the lines `of_right` of another table. */
+struct draws {
+    long count, width, item, shares;
+    const void *left, *right, *uniform;
+    const long long *of_left, *of_right;
+    long long *index;
+    int next;
+};
+
+/* Normal components of some variables and values of each; with grad_value the gradients are wanted, and log_prob holds
+   the gradient by it. */
+struct normals {
+    long variables, rows, components, item, shares;
+    const void *value, *loc, *inverse, *constant;
+    void *log_prob, *grad_value, *grad_loc, *grad_log_scale;
     int next;
 };
 
@@ -58,9 +83,11 @@ static const double inverse_factorial[] = {1., 1., 1. / 2, 1. / 6, 1. / 24, 1. /
 /* The functions of a set of instructions, for float and for double. */
 struct functions {
     int bytes;
-    void (*forward[2])(const struct job *, long, long, void *);
-    void (*backward[2])(const struct job *, long, long, void *, void *, int);
-    long (*scratch[2])(const struct job *, int);
+    void (*group[2])(const struct job *, long, long, void *, void *, int);
+    long (*scratch_size[2])(const struct job *);
+    void (*draw[2])(const struct draws *, long, long);
+    void (*normal[2])(const struct normals *, long, long);
+    void (*normal_gradients[2])(const struct normals *, long, long);
 };
 
 #define BYTES 16
@@ -72,8 +99,10 @@ struct functions {
 #undef NAME
 #define NAME(x) x##_double_plain
 #include "_kernels.h"
-#define FUNCTIONS(set) {BYTES, {forward_float_##set, forward_double_##set}, \
-    {backward_float_##set, backward_double_##set}, {scratch_float_##set, scratch_double_##set}}
+#define FUNCTIONS(set)                                                                                                 \
+    {BYTES, {group_float_##set, group_double_##set}, {scratch_size_float_##set, scratch_size_double_##set}, \
+     {draw_float_##set, draw_double_##set}, {normal_float_##set, normal_double_##set}, \
+     {normal_gradients_float_##set, normal_gradients_double_##set}}
 static const struct functions plain = FUNCTIONS(plain);
 
 #if defined(__x86_64__)
@@ -136,78 +165,117 @@ static void work(void *argument) {
         if (grad_cores && part) grad_cores = (char *)job->grad_cores_of_others + (part - 1) * size;
         if (grad_cores && begin == end) memset(grad_cores, 0, size);
         for (long group = begin; group < end; group++)
-            if (job->grad)
-                chosen->backward[is_double](job, s, group, scratch, grad_cores, group > begin);
-            else
-                chosen->forward[is_double](job, s, group, scratch);
+            chosen->group[is_double](job, s, group, scratch, grad_cores, group > begin);
     }
 }
 
-static void *work_in_thread(void *job) {
-    work(job);
+static void draw_share(void *argument) {
+    struct draws *draws = argument;
+    long at;
+    while ((at = __atomic_fetch_add(&draws->next, 1, __ATOMIC_RELAXED)) < draws->shares)
+        chosen->draw[draws->item == 8](draws, draws->count * at / draws->shares, draws->count * (at + 1) / draws->shares);
+}
+
+static void normal_share(void *argument) {
+    struct normals *normals = argument;
+    long at, all = normals->variables, shares = normals->shares, is_double = normals->item == 8;
+    while ((at = __atomic_fetch_add(&normals->next, 1, __ATOMIC_RELAXED)) < shares)
+        (normals->grad_value ? chosen->normal_gradients : chosen->normal)[is_double](normals, all * at / shares,
+                                                                                      all * (at + 1) / shares);
+}
+
+struct task {
+    void (*work)(void *);
+    void *job;
+};
+
+static void *work_in_thread(void *argument) {
+    struct task *task = argument;
+    task->work(task->job);
     return NULL;
 }
 
 /* Runs a job in PyTorch's own pool of threads if that can be found: its idle threads spin for a while, and threads
    beside them would have to share the processor with them. */
-static void run(struct job *job, long threads) {
+static void run(void (*work)(void *), void *job, long threads) {
     if (threads > 1 && parallel) {
         parallel(work, job, (unsigned)threads, 0);
         return;
     }
+    struct task task = {work, job};
     pthread_t *others = calloc(threads, sizeof(pthread_t));
     long started = 0;
-    while (others && started < threads - 1 && !pthread_create(others + started, NULL, work_in_thread, job)) started++;
+    while (others && started < threads - 1 && !pthread_create(others + started, NULL, work_in_thread, &task)) started++;
     work(job);
     for (long i = 0; i < started; i++) pthread_join(others[i], NULL);
     free(others);
 }
 
-static PyObject *run_job(struct job *job) {
-    long threads = job->shares * job->segments;
-    job->scratch_size = ceil_div(chosen->scratch[job->item == 8](job, job->grad != NULL), 64) * 64;
-    if (posix_memalign((void **)&job->scratch, 64, threads * job->scratch_size)) return PyErr_NoMemory();
-    Py_BEGIN_ALLOW_THREADS
-    run(job, threads);
-    Py_END_ALLOW_THREADS
-    free(job->scratch);
-    Py_RETURN_NONE;
-}
-
-/* Reads the sizes and `count` addresses that both functions take. */
-static int read_job(PyObject *args, struct job *job, void **addresses, Py_ssize_t count) {
-    long *sizes[] = {&job->item,  &job->links,    &job->rows,     &job->components, &job->rank,
-                     &job->lines, &job->rescaled, &job->segments, &job->shares};
-    if (PyTuple_Size(args) != 9 + count) {
-        PyErr_Format(PyExc_TypeError, "expected 9 sizes and %zd addresses", count);
+/* Reads the sizes and addresses that a function takes. */
+static int read_arguments(PyObject *args, long **sizes, int count, const void **addresses, int address_count) {
+    if (PyTuple_Size(args) != count + address_count) {
+        PyErr_Format(PyExc_TypeError, "expected %d sizes and %d addresses", count, address_count);
         return 0;
     }
-    for (Py_ssize_t i = 0; i < 9; i++) *sizes[i] = PyLong_AsLong(PyTuple_GetItem(args, i));
-    for (Py_ssize_t i = 0; i < count; i++) addresses[i] = PyLong_AsVoidPtr(PyTuple_GetItem(args, 9 + i));
+    for (int i = 0; i < count; i++) *sizes[i] = PyLong_AsLong(PyTuple_GetItem(args, i));
+    for (int i = 0; i < address_count; i++) addresses[i] = PyLong_AsVoidPtr(PyTuple_GetItem(args, count + i));
     return !PyErr_Occurred();
 }
 
-static PyObject *forward(PyObject *self, PyObject *args) {
-    struct job job = {0};
-    void *a[8];
-    if (!read_job(args, &job, a, 8)) return NULL;
-    job.log_weights = a[0], job.log_scale = a[1], job.cores = a[2];
-    job.product = a[3], job.log_product = a[4], job.fall = a[5], job.factors = a[6], job.kept = a[7];
-    return run_job(&job);
+static PyObject *draw(PyObject *self, PyObject *args) {
+    struct draws draws = {0};
+    long *sizes[] = {&draws.item, &draws.count, &draws.width, &draws.shares};
+    const void *a[6];
+    if (!read_arguments(args, sizes, 4, a, 6)) return NULL;
+    draws.left = a[0], draws.of_left = a[1], draws.right = a[2], draws.of_right = a[3];
+    draws.uniform = a[4], draws.index = (void *)a[5];
+    Py_BEGIN_ALLOW_THREADS
+    run(draw_share, &draws, draws.shares);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
 }
 
-static PyObject *backward(PyObject *self, PyObject *args) {
+static PyObject *multiply(PyObject *self, PyObject *args) {
     struct job job = {0};
-    void *a[9];
-    if (!read_job(args, &job, a, 9)) return NULL;
-    job.log_weights = a[0], job.log_scale = a[1], job.cores = a[2], job.factors = a[3], job.kept = a[4];
-    job.grad = a[5], job.grad_weights = a[6], job.grad_cores = a[7], job.grad_cores_of_others = a[8];
-    return run_job(&job);
+    long *sizes[] = {&job.item,  &job.links,    &job.rows,     &job.components, &job.rank,
+                     &job.lines, &job.rescaled, &job.segments, &job.shares};
+    const void *a[12];
+    if (!read_arguments(args, sizes, 9, a, 12)) return NULL;
+    job.log_weights = a[0], job.log_scale = a[1], job.cores = a[2], job.grad = a[3], job.row_weights = a[4];
+    job.product = (void *)a[5], job.log_product = (void *)a[6], job.bound = (void *)a[7], job.log_sums = (void *)a[8];
+    job.grad_weights = (void *)a[9], job.grad_cores = (void *)a[10], job.grad_cores_of_others = (void *)a[11];
+    if (job.grad || job.row_weights) {
+        job.part = segment_length(&job);
+        if (job.part * (job.lines + job.rank) * (job.rank | 1) * chosen->bytes > MOST_KEPT) job.part = LINKS_KEPT;
+    }
+    long jobs = job.shares * job.segments;
+    job.scratch_size = ceil_div(chosen->scratch_size[job.item == 8](&job), 64) * 64;
+    if (posix_memalign((void **)&job.scratch, 64, jobs * job.scratch_size)) return PyErr_NoMemory();
+    Py_BEGIN_ALLOW_THREADS
+    run(work, &job, jobs);
+    Py_END_ALLOW_THREADS
+    free(job.scratch);
+    Py_RETURN_NONE;
+}
+
+static PyObject *normal(PyObject *self, PyObject *args) {
+    struct normals normals = {0};
+    long *sizes[] = {&normals.item, &normals.variables, &normals.rows, &normals.components, &normals.shares};
+    const void *a[8];
+    if (!read_arguments(args, sizes, 5, a, 8)) return NULL;
+    normals.value = a[0], normals.loc = a[1], normals.inverse = a[2], normals.constant = a[3];
+    normals.log_prob = (void *)a[4], normals.grad_value = (void *)a[5];
+    normals.grad_loc = (void *)a[6], normals.grad_log_scale = (void *)a[7];
+    Py_BEGIN_ALLOW_THREADS
+    run(normal_share, &normals, normals.shares);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef methods[] = {
-    {"forward", forward, METH_VARARGS, "The products of chains."},
-    {"backward", backward, METH_VARARGS, "The gradients of forward."},
+    {"multiply", multiply, METH_VARARGS, "Products of chains, their sums and gradients."},
+    {"draw", draw, METH_VARARGS, "Indices drawn in proportion to weights."},
+    {"normal", normal, METH_VARARGS, "Log-densities of normal components, and their gradients."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -217,7 +285,6 @@ PyMODINIT_FUNC PyInit__kernels(void) {
     choose();
     parallel = (void (*)(void (*)(void *), void *, unsigned, unsigned))dlsym(RTLD_DEFAULT, "GOMP_parallel");
     PyObject *made = PyModule_Create(&module);
-    if (made && (PyModule_AddIntConstant(made, "BYTES", chosen->bytes) || PyModule_AddIntConstant(made, "KEPT", KEPT)))
-        return NULL;
+    if (made && PyModule_AddIntConstant(made, "BYTES", chosen->bytes)) return NULL;
     return made;
 }

@@ -119,10 +119,12 @@ INLINE void NAME(cores_block)(const int I, const int J, long size, long componen
     UNROLL for (int i = 0; i < I; i++) UNROLL for (int j = 0; j < J; j++) {
         vec before = {0};
         REAL *to = out + i * size + j * LANES;
-        size_t bytes = (j + 1 < J ? LANES : last) * sizeof(REAL);
-        if (add) memcpy(&before, to, bytes);
-        before += sum[i][j];
-        memcpy(to, &before, bytes);
+        if (j + 1 < J || last == LANES) { /* copies of a constant size are single instructions */
+            if (add) memcpy(&before, to, sizeof(vec));
+            before += sum[i][j];
+            memcpy(to, &before, sizeof(vec));
+        } else
+            for (long x = 0; x < last; x++) to[x] = (add ? to[x] : 0) + sum[i][j][x];
     }
 }
 
@@ -141,6 +143,82 @@ static TARGET void NAME(grad_cores)(long size, long components, const REAL *weig
         break;
             switch (8 * I + J) { BLOCKS }
 #undef CASE
+        }
+    }
+}
+
+/* The same three for a single row, whose vectors hold neighbouring entries of a line: `line` vectors, filled up with
+   zeros, make a line. */
+
+INLINE void NAME(product_of_row_block)(const int I, const int J, long size, const REAL *x, long xi, long xs,
+                                       const vec *y, long line, vec *out) {
+    vec sum[BLOCK][BLOCK];
+    UNROLL for (int i = 0; i < I; i++) UNROLL for (int j = 0; j < J; j++) sum[i][j] = (vec){0};
+    for (long s = 0; s < size; s++, x += xs, y += line)
+        UNROLL for (int i = 0; i < I; i++) UNROLL for (int j = 0; j < J; j++) sum[i][j] += x[i * xi] * y[j];
+    UNROLL for (int i = 0; i < I; i++) UNROLL for (int j = 0; j < J; j++) out[i * line + j] = sum[i][j];
+}
+
+static TARGET void NAME(product_of_row)(long lines, long columns, long size, const REAL *x, long xi, long xs,
+                                        const vec *y, long line, vec *out) {
+    for (long j = 0, J; j < columns; j += J) {
+        J = share(columns - j, BLOCK);
+        for (long i = 0, I; i < lines; i += I) {
+            I = share(lines - i, BLOCK);
+#define CASE(A, B)                                                                                                     \
+    case 8 * A + B: NAME(product_of_row_block)(A, B, size, x + i * xi, xi, xs, y + j, line, out + i * line + j); break;
+            switch (8 * I + J) { BLOCKS }
+#undef CASE
+        }
+    }
+}
+
+static TARGET void NAME(link_of_row)(long m, long components, const vec *weights, const REAL *cores, vec *out, long line,
+                                     vec *flat) {
+    long size = m * m, x = 0;
+    for (; x + LANES <= size; x += LANES) {
+        vec sum = {0}, core;
+        for (long k = 0; k < components; k++) {
+            memcpy(&core, cores + k * size + x, sizeof(vec));
+            sum += weights[k] * core;
+        }
+        flat[x / LANES] = sum;
+    }
+    for (; x < size; x++) {
+        REAL sum = 0;
+        for (long k = 0; k < components; k++) sum += weights[k][0] * cores[k * size + x];
+        ((REAL *)flat)[x] = sum;
+    }
+    memset(out, 0, m * line * sizeof(vec));
+    for (long i = 0; i < m; i++) memcpy(out + i * line, (REAL *)flat + i * m, m * sizeof(REAL));
+}
+
+static TARGET void NAME(gradients_of_row)(long m, long line, long components, vec *grad_link, const vec *weights,
+                                          const REAL *cores, REAL *grad_weights, REAL *grad_cores, int add) {
+    long size = m * m, whole = size / LANES * LANES;
+    REAL *flat = (REAL *)grad_link;
+    for (long i = 1; i < m; i++) memmove(flat + i * m, grad_link + i * line, m * sizeof(REAL));
+    for (long k = 0; k < components; k++, cores += size) {
+        vec total = {0}, core;
+        if (grad_weights) {
+            for (long x = 0; x < whole; x += LANES) {
+                memcpy(&core, cores + x, sizeof(vec));
+                total += grad_link[x / LANES] * core;
+            }
+            REAL sum = 0;
+            for (int r = 0; r < LANES; r++) sum += total[r];
+            for (long x = whole; x < size; x++) sum += flat[x] * cores[x];
+            grad_weights[k] = sum * weights[k][0];
+        }
+        if (grad_cores) {
+            REAL *out = grad_cores + k * size;
+            for (long x = 0; x < whole; x += LANES) {
+                core = weights[k] * grad_link[x / LANES];
+                vec before;
+                if (add) memcpy(&before, out + x, sizeof(vec)), core += before;
+                memcpy(out + x, &core, sizeof(vec));
+            }
+            for (long x = whole; x < size; x++) out[x] = (add ? out[x] : 0) + weights[k][0] * flat[x];
         }
     }
 }

@@ -6,6 +6,8 @@ do not.
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from typing import Literal
 
 import torch
@@ -20,8 +22,9 @@ Boundary = Literal["ring", "train"]
 # numbers: of matrices that are multiplied side by side, of products kept for a gradient, of log-weights.
 _SIDE_BY_SIDE = 2**16
 _KEPT = 2**22
-_LOG_WEIGHTS = 2**18
+_LOG_WEIGHTS = 2**19
 _LOG_WEIGHTS_OF_VECTORS = 2**20  # a link of theirs is many calls, which cost less the more rows share them
+_ON_DEVICE = 2**29  # numbers kept at a time on a GPU, where it is memory alone that counts
 # The compiled kernel forms the matrices of a train too, which large matrix products of all rows with the cores avoid.
 _LARGEST_COMPILED_TRAIN = 64
 
@@ -30,11 +33,12 @@ def rows_per_block(cores: Tensor, boundary: Boundary, batch: int, keep: bool) ->
     """How many rows of a batch are best worked on at a time, with or without what a gradient needs."""
     n, components, m, _ = cores.shape
     size = m * m if boundary == "ring" else m
+    if cores.is_cuda:
+        return max(1, min(batch, _ON_DEVICE // (n * max(m * m, components))))
     if _is_compiled(cores, boundary):
         most = _LOG_WEIGHTS / (n * components)
         step = kernels.rows_at_once(cores)
-        kept = _KEPT / (kernels.kept_products(n) * size) if keep and kernels.kept_products(n) else most
-        blocks = max(1, round(batch / max(step, min(most, kept))))
+        blocks = max(1, round(batch / max(step, most)))
         return max(1, batch) if blocks == 1 else -(-batch // (blocks * step)) * step
     most = (_LOG_WEIGHTS if boundary == "ring" else _LOG_WEIGHTS_OF_VECTORS) / (n * components)
     most = min(most, _SIDE_BY_SIDE / size)
@@ -45,7 +49,7 @@ def rows_per_block(cores: Tensor, boundary: Boundary, batch: int, keep: bool) ->
 
 def product(
     log_weights: Tensor, log_scale: Tensor, cores: Tensor, boundary: Boundary, keep: bool
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """The product of a chain for one block of rows.
 
     Args:
@@ -56,31 +60,69 @@ def product(
         keep: Whether a gradient will be asked for.
 
     Returns:
-        Matrices ``(B, m, m)``, or ``(B, 1, m)`` for a train, and their log-scales ``(B,)``.
+        Matrices ``(B, m, m)``, or ``(B, 1, m)`` for a train, log-scales and bounds of what was discarded, ``(B,)``.
     """
     if _is_compiled(cores, boundary):
-        return _compiled(log_weights, log_scale, cores, cores.shape[-1] if boundary == "ring" else 1, keep)
+        log_weights, log_scale, shift = _of_same_type(log_weights, log_scale, cores)
+        parts = kernels.CompiledProduct.apply(log_weights, log_scale, cores, _lines(cores, boundary))
+        product, total, bound = _joined(*parts)
+        return product, total + shift, bound
+    if _has_triton() and cores.is_cuda:
+        from googol.distributions import gpu
+
+        if gpu.available(cores):
+            log_weights, log_scale, shift = _of_same_type(log_weights, log_scale, cores)
+            parts = gpu.TritonProduct.apply(log_weights, log_scale, cores, _lines(cores, boundary))
+            return parts[0][0], parts[1][0] + shift, parts[2][0]
     log_weights = log_weights + log_scale.unsqueeze(1).to(log_weights.dtype)
     if boundary == "ring":
         return _side_by_side(log_weights, cores, keep)
-    vector, log_scale = VectorProduct.apply(log_weights, cores, keep)
-    return vector.unsqueeze(-2), log_scale
+    vector, log_scale, bound = VectorProduct.apply(log_weights, cores, keep)
+    return vector.unsqueeze(-2), log_scale, bound
 
 
 def _is_compiled(cores: Tensor, boundary: Boundary) -> bool:
     return kernels.available(cores) and (boundary == "ring" or cores.shape[-1] <= _LARGEST_COMPILED_TRAIN)
 
 
-def _compiled(log_weights: Tensor, log_scale: Tensor, cores: Tensor, lines: int, keep: bool) -> tuple[Tensor, Tensor]:
+def log_sum(
+    log_weights: Tensor, log_scale: Tensor, cores: Tensor, boundary: Boundary, expected: Tensor | None
+) -> Tensor | None:
+    """The logarithm of the closed product of every row, where the compiled kernel has it at once; else None.
+
+    Args:
+        log_weights, log_scale, cores, boundary: As of :func:`product`.
+        expected: The weights of the rows in the sum that will be differentiated, ``(B,)``, if they are known.
+
+    Returns:
+        Shape ``(B,)``, in double precision; ``-inf`` where precision was lost.
+    """
+    # A few rows keep more threads busy when the chain is cut into segments.
+    if not _is_compiled(cores, boundary) or log_weights.shape[1] <= kernels.rows_at_once(cores) - kernels.lanes(cores):
+        return None
+    log_weights, log_scale, shift = _of_same_type(log_weights, log_scale, cores)
+    expected = None if expected is None else expected.double()
+    log_sums: Tensor = kernels.CompiledLogSum.apply(log_weights, log_scale, cores, _lines(cores, boundary), expected)
+    return log_sums + shift
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def _lines(cores: Tensor, boundary: Boundary) -> int:
+    return cores.shape[-1] if boundary == "ring" else 1
+
+
+def _of_same_type(log_weights: Tensor, log_scale: Tensor, cores: Tensor) -> tuple[Tensor, Tensor, Tensor | float]:
+    """Log-weights of the type of the cores, what is added to them, and the sum of what was taken out."""
     if log_weights.dtype == cores.dtype:
-        return _joined(*kernels.CompiledProduct.apply(log_weights, log_scale, cores, lines, keep))
-    # Of another precision: what the components differ by is small beside the values, and is all that matters.
+        return log_weights, log_scale, 0.0
+    # What the components differ by is small beside the values, and is all that matters.
     log_weights = log_weights + log_scale.unsqueeze(1).to(log_weights.dtype)
     shift = log_weights.detach().amax(-1, keepdim=True).clamp_min(torch.finfo(cores.dtype).min)
-    log_weights = (log_weights - shift).to(cores.dtype)
-    zero = torch.zeros_like(log_scale)
-    matrix, scale = _joined(*kernels.CompiledProduct.apply(log_weights, zero, cores, lines, keep))
-    return matrix, scale + shift.double().sum((0, 2))
+    return (log_weights - shift).to(cores.dtype), torch.zeros_like(log_scale), shift.double().sum((0, 2))
 
 
 def _segments(n: int, rows: int, m: int) -> int:
@@ -94,7 +136,7 @@ def _padded_rank(rank: int) -> int:
     return rank if rank < 8 else -(-rank // 4) * 4
 
 
-def _side_by_side(log_weights: Tensor, cores: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
+def _side_by_side(log_weights: Tensor, cores: Tensor, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
     n, rows, components = log_weights.shape
     rank = cores.shape[-1]
     m = _padded_rank(rank)
@@ -107,26 +149,28 @@ def _side_by_side(log_weights: Tensor, cores: Tensor, keep: bool) -> tuple[Tenso
         identity = torch.eye(m, dtype=cores.dtype, device=cores.device) * first[:, None, None]
         cores = torch.cat([cores, identity.expand(padding, -1, -1, -1)])
         log_weights = torch.cat([log_weights, log_weights.new_zeros(padding, rows, components)])
-    parts, log_scale, fall = MatrixProduct.apply(
+    parts = MatrixProduct.apply(
         log_weights.view(segments, length, rows, components).transpose(0, 1).contiguous(),
         cores.view(segments, length, components, m * m).transpose(0, 1).contiguous(),
         rank,
         keep,
     )
-    matrix, log_scale = _joined(parts, log_scale, fall, rank)
-    return matrix[:, :rank, :rank], log_scale
+    matrix, log_scale, bound = _joined(*parts)
+    return matrix[:, :rank, :rank], log_scale, bound
 
 
-def _joined(parts: Tensor, log_scale: Tensor, fall: Tensor, rank: int | None = None) -> tuple[Tensor, Tensor]:
-    """The product of segments ``(S, B, m, m)``."""
+def _joined(parts: Tensor, log_scale: Tensor, bound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The product of segments ``(S, B, m, m)`` with entries that sum to one."""
     while len(parts) > 1:
         even = len(parts) // 2 * 2  # the last of an odd number waits
         joined = parts[0:even:2] @ parts[1:even:2]
         if joined.requires_grad:
             joined.register_hook(saturate)
-        scale = Scale(log_scale[0:even:2] + log_scale[1:even:2], fall[0:even:2] + fall[1:even:2], rank)
-        joined = joined / scale.take(joined.detach())[..., None, None]
-        parts = torch.cat([joined, parts[even:]])
-        log_scale = torch.cat([scale.total(), log_scale[even:]])
-        fall = torch.cat([scale.fall, fall[even:]])
-    return parts[0], log_scale[0]
+        scale = Scale(log_scale[0:even:2] + log_scale[1:even:2])
+        total = scale.take(joined.detach())
+        # Of a product of sum one no line has a larger sum.
+        of_joined = (bound[0:even:2] + bound[1:even:2]) / total
+        parts = torch.cat([joined / total[..., None, None], parts[even:]])
+        log_scale = torch.cat([scale.total(of_joined), log_scale[even:]])
+        bound = torch.cat([of_joined, bound[even:]])
+    return parts[0], log_scale[0], bound[0]

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from googol.distributions import blocks
 from googol.distributions.blocks import Boundary
+from googol.distributions.products import is_lost
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -42,6 +43,7 @@ class Scaled(NamedTuple):
 
     matrix: Tensor  # (B, rows, m)
     log_scale: Tensor  # (B,), double precision, a constant for autograd
+    bound: Tensor  # (B,), of what was discarded of the matrix, see products.py; a constant as well
 
 
 class Chain:
@@ -66,14 +68,22 @@ class Chain:
     @classmethod
     def from_scaled(cls, cores: Tensor, log_scale: Tensor, boundary: Boundary) -> Chain:
         """The chain of the matrices ``cores * exp(log_scale)``."""
-        chain = cls.__new__(cls)
-        chain._log_cores = None
         peak = cores.detach().amax((-2, -1))
         safe = torch.where(peak > 0, peak, 1.0)
-        chain.cores = cores / safe[..., None, None]
-        chain.log_scale = (log_scale + peak.log()).clamp_min(torch.finfo(cores.dtype).min)
-        chain.boundary = boundary
+        log_scale = (log_scale + peak.log()).clamp_min(torch.finfo(cores.dtype).min)
+        return cls.of_tensors(cores / safe[..., None, None], log_scale, None, boundary)
+
+    @classmethod
+    def of_tensors(cls, cores: Tensor, log_scale: Tensor, log_cores: Tensor | None, boundary: Boundary) -> Chain:
+        """The chain that holds these :attr:`tensors`."""
+        chain = cls.__new__(cls)
+        chain.cores, chain.log_scale, chain._log_cores, chain.boundary = cores, log_scale, log_cores, boundary
         return chain
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The scaled matrices, the logarithms of their scales, and those of the matrices where they were given."""
+        return self.cores, self.log_scale, self._log_cores
 
     def __len__(self) -> int:
         return self.cores.shape[0]
@@ -119,7 +129,7 @@ class Chain:
         ]
         if len(parts) == 1:
             return parts[0]
-        return Scaled(torch.cat([part.matrix for part in parts]), torch.cat([part.log_scale for part in parts]))
+        return Scaled(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
     def rows_per_block(self, batch: int, keep: bool) -> int:
         """How many rows of a batch are best worked on at a time, with or without what a gradient needs."""
@@ -131,25 +141,30 @@ class Chain:
             return product.diagonal(dim1=-2, dim2=-1).sum(-1)
         return product.sum((-2, -1))
 
-    def log_sum(self, log_weights: Tensor) -> Tensor:
+    @full_precision
+    def log_sum(self, log_weights: Tensor, expected: Tensor | None = None) -> Tensor:
         """``log Tr(A_1 … A_n)``, or ``log 1ᵀ A_1 … A_n 1``, of every row, in double precision.
 
-        Rows whose product underflows are computed again in the logarithmic domain.
+        Rows of whose product too much may have been discarded are computed again in the logarithmic domain.
 
         Args:
             log_weights: Shape ``(n, B, N)``.
+            expected: The weights of the rows in the sum that will be differentiated, shape ``(B,)``, if they are known.
 
         Returns:
             Shape ``(B,)``.
         """
-        product = self.product(log_weights)
-        closed = self.close(product.matrix)
-        result = closed.double().log() + product.log_scale
-        lost = (closed.detach() < torch.finfo(closed.dtype).tiny ** 0.5) | product.log_scale.isinf()
+        result = blocks.log_sum(log_weights, self.log_scale, self.cores, self.boundary, expected)
+        if result is not None:
+            lost = result.detach() == -math.inf
+        else:
+            product = self.product(log_weights)
+            closed = self.close(product.matrix)
+            lost = product.log_scale.isinf() | is_lost(closed.detach(), product.bound)
+            result = closed.masked_fill(lost, 1.0).double().log() + product.log_scale.masked_fill(lost, 0.0)
         if not bool(lost.any()):
             return result
-        safe = closed.masked_fill(lost, 1.0).double().log() + product.log_scale.masked_fill(lost, 0.0)
-        return safe.index_put((lost.nonzero().squeeze(-1),), self._log_domain(log_weights[:, lost]))
+        return result.index_put((lost.nonzero().squeeze(-1),), self._log_domain(log_weights[:, lost]))
 
     @full_precision
     def posterior(self, log_weights: Tensor) -> Tensor:
@@ -158,7 +173,8 @@ class Chain:
             chain, posterior = self.detach(), []
             for block in log_weights.split(self.rows_per_block(log_weights.shape[1], True), dim=1):
                 block = block.detach().clone().requires_grad_()
-                posterior += torch.autograd.grad(chain.log_sum(block).sum(), block)
+                ones = block.new_ones(block.shape[1], dtype=torch.float64)
+                posterior += torch.autograd.grad(chain.log_sum(block, ones), block, ones)
         return torch.cat(posterior, 1).to(self.cores.dtype)
 
     @full_precision
@@ -239,8 +255,8 @@ class Chain:
         gap = self.select(list(range(start, end)))
         links = gap.links(gap.log_scale.new_zeros(end - start, 1, 1))  # (links, 1, m, m)
         part = Chain.from_scaled(links.double(), gap.log_scale.double().amax(-1, keepdim=True), "ring")
-        matrix, log_scale = part.product(part.cores.new_zeros(end - start, 1, 1))
-        return Scaled(matrix.to(self.cores.dtype), log_scale)
+        product = part.product(part.cores.new_zeros(end - start, 1, 1))
+        return product._replace(matrix=product.matrix.to(self.cores.dtype))
 
     def _log_domain(self, log_weights: Tensor) -> Tensor:
         """The sum computed with logarithms of all entries: slow, and right wherever products underflow."""

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from googol.distributions.variables import Event, Parameters, Variable
+from googol.distributions import kernels
+from googol.distributions.variables import Event, Normal, Parameters, Variable
 
 
 class Emissions:
@@ -53,25 +54,32 @@ class Emissions:
         Returns:
             Shape ``(n, B, N)``; in double precision where single precision would not do.
         """
-        columns = value.mT.unsqueeze(-1)  # (n, B, 1)
-        missing = columns.isnan()
-        columns = columns.masked_fill(missing, 0.0)
-        parts = [self._group_log_prob(positions, parameters, columns) for positions, parameters in self.groups]
+        parts = [self._group_log_prob(positions, parameters, value.mT) for positions, parameters in self.groups]
         dtype = functools.reduce(torch.promote_types, (part.dtype for part in parts), self._like.dtype)
-        return self._in_order([self._pad(part.to(dtype)) for part in parts]).masked_fill(missing, 0.0)
+        return self._in_order([self._pad(part.to(dtype)) for part in parts])
 
     def _group_log_prob(self, positions: list[int], parameters: Parameters, columns: Tensor) -> Tensor:
+        """The same for a group, ``(g, B, N)``, given all values as columns ``(n, B)``."""
         kind = self._kind(positions)
         chosen = columns if len(positions) == len(columns) else columns[positions]
-        stacked = {name: parameter.unsqueeze(1) for name, parameter in parameters.items()}
-        result = kind.log_prob(stacked, chosen)
+        if type(kind) is Normal and chosen.dtype == parameters["loc"].dtype and kernels.available(parameters["loc"]):
+            result: Tensor = kernels.CompiledNormal.apply(chosen, parameters["loc"], parameters["log_scale"])
+        else:
+            result = self._log_prob(kind, parameters, chosen)
         if kind.is_discrete or result.dtype == torch.float64 or not result.numel():
             return result
-        if not bool(result.detach().amin() < -1e3):
+        # A compiler's graph cannot look: there, all is computed in double precision.
+        if not torch.compiler.is_compiling() and not bool(result.detach().amin() < -1e3):
             return result
         # Far from every component, what the components differ by is small beside the values.
-        stacked = {name: parameter.double() for name, parameter in stacked.items()}
-        return kind.log_prob(stacked, chosen.double())
+        doubles = {name: parameter.double() for name, parameter in parameters.items()}
+        return self._log_prob(kind, doubles, chosen.double())
+
+    @staticmethod
+    def _log_prob(kind: Variable, parameters: Parameters, value: Tensor) -> Tensor:
+        missing = value.isnan().unsqueeze(-1)
+        stacked = {name: parameter.unsqueeze(1) for name, parameter in parameters.items()}
+        return kind.log_prob(stacked, value.unsqueeze(-1).masked_fill(missing, 0.0)).masked_fill(missing, 0.0)
 
     def cdf(self, value: Tensor) -> Tensor:
         """P(v_j ≤ value given s_j) of the continuous variables, ``(n, B, N)`` for values ``(B, n)``; 0 for others."""

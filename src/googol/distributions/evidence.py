@@ -92,7 +92,7 @@ class EvidenceDistribution(Distribution):
             raise TypeError(f"{name} must be real, got {value.dtype}")
         if not value.is_floating_point():
             value = value.to(self.chain.cores.dtype)
-        if not self._validate_args:
+        if not self._validate_args or torch.compiler.is_compiling():
             return value
         if bool(value.isinf().any()):
             raise ValueError(f"{name} must be finite or NaN (not observed), got an infinite entry")

@@ -87,6 +87,45 @@ class TensorRingDistribution(EvidenceDistribution):
             result = result.masked_fill(conflict.view(shape), -math.inf)
         return result.to(torch.promote_types(value.dtype, self.chain.cores.dtype))
 
+    def log_marginals(self, value: Tensor, subsets: Sequence[Sequence[int]]) -> Tensor:
+        r"""The log-densities of several subsets of the entries of a value: :meth:`log_prob` with the others missing.
+
+        What the subsets have in common is multiplied once, so that with two of them,
+        :math:`\log p(y \mid z) = \log p(z, y) - \log p(z)` costs little more than one density.
+
+        Args:
+            value: Shape ``(…, n)``; NaN = not observed.
+            subsets: The positions of the variables of each.
+
+        Returns:
+            Shape ``(subsets, …)``.
+
+        Raises:
+            ValueError: As for :meth:`log_prob`, or a position is out of range.
+
+        Example:
+            >>> import torch
+            >>> from googol.distributions import Categorical, Normal, TensorRing
+            >>> joint = TensorRing([Normal(5)] * 3 + [Categorical(2)], rank=4)()
+            >>> v = torch.tensor([0.3, 0.1, -1.0, 1.0])
+            >>> both, codes = joint.log_marginals(v, [range(4), range(3)])
+            >>> codes.isclose(joint.marginal(range(3)).log_prob(v[:3]))
+            tensor(True)
+        """
+        value, n = self._check(value, "value"), len(self._visible)
+        included = torch.zeros(len(subsets), n, dtype=torch.bool, device=value.device)
+        for row, subset in enumerate(subsets):
+            if any(not -n <= operator.index(i) < n for i in subset):
+                raise ValueError(f"subsets must hold positions from {-n} to {n - 1}, got {list(subset)}")
+            included[row, list(subset)] = True
+        if self._evidence is not None:
+            return torch.stack([self.log_prob(value.masked_fill(~chosen, math.nan)) for chosen in included])
+        rows, _, shape = self._rows(value)
+        along = torch.empty_like(included)
+        along[:, self._visible] = included
+        result = _rows.log_sums_of_subsets(self.chain, self.emissions, rows, along) - self._log_total()
+        return result.view(-1, *shape).to(torch.promote_types(value.dtype, self.chain.cores.dtype))
+
     @property
     def log_normalizer(self) -> Tensor:
         """log Z: the log-sum of all entries of the tensor, times the probability of the evidence, if any."""

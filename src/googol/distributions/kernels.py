@@ -6,15 +6,16 @@ environment variable ``GOOGOL_KERNELS=0`` asks for these, too.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from googol.distributions.products import MatrixProduct, VectorProduct, finite
+from googol.distributions.products import RESCALED, RESCALED_VECTOR, MatrixProduct, VectorProduct, finite, is_lost
 
 _kernels: Any
 try:
@@ -23,31 +24,30 @@ except ImportError:
     _kernels = None
 
 
+# So few draws are made sooner than another thread wakes up.
+_DRAWS_OF_A_THREAD = 2**11
+
+
 def available(cores: Tensor) -> bool:
     """Whether :class:`CompiledProduct` can multiply these."""
-    if _kernels is None or os.environ.get("GOOGOL_KERNELS") == "0":
+    if _kernels is None or os.environ.get("GOOGOL_KERNELS") == "0" or torch.compiler.is_compiling():
         return False
     return cores.device.type == "cpu" and cores.dtype in (torch.float32, torch.float64) and cores.numel() > 0
 
 
-def _lanes(cores: Tensor) -> int:
+def lanes(cores: Tensor) -> int:
     """How many rows fill a vector register of the processor."""
     return int(_kernels.BYTES) // cores.itemsize
 
 
 def rows_at_once(cores: Tensor) -> int:
     """How many rows all threads work on at a time."""
-    return _lanes(cores) * torch.get_num_threads()
-
-
-def kept_products(links: int) -> int:
-    """How many products are kept of each row for the gradient."""
-    return -(-links // _kernels.KEPT) - 1
+    return lanes(cores) * torch.get_num_threads()
 
 
 def _rescaled(lines: int, m: int) -> int:
     """After how many links a product is rescaled: as in PyTorch's form, so that both give up the same rows."""
-    return 4 if lines == m else 2
+    return RESCALED if lines == m else RESCALED_VECTOR
 
 
 def _segments(links: int, groups: int) -> int:
@@ -59,75 +59,203 @@ def _segments(links: int, groups: int) -> int:
 class CompiledProduct(torch.autograd.Function):
     """``A_1 … A_T`` for several segments of a chain, or ``1ᵀ A_1 … A_T``, and many rows at once.
 
-    Products are kept every few links only; for the gradient those between are computed again, while they are in cache.
+    Nothing is kept for the gradient: all products are formed again then, and stay in cache until they are used.
 
     Args (of ``apply``):
         log_weights: Shape ``(n, B, N)``.
         log_scale: What is added to them, a constant of shape ``(n, N)``.
         cores: Shape ``(n, N, m, m)``, of the same type.
         lines: Of the product: ``m``, or one for a vector that starts from ones.
-        keep: Whether a gradient will be asked for.
 
     Returns:
-        The products ``(S, B, lines, m)``, their log-scales and how far they have fallen, as of
+        The products ``(S, B, lines, m)``, their log-scales and bounds of what was discarded, as of
         :class:`~googol.distributions.products.MatrixProduct`; vectors are of one segment.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, log_weights: Tensor, log_scale: Tensor, cores: Tensor, lines: int, keep: bool
+        ctx: Any, log_weights: Tensor, log_scale: Tensor, cores: Tensor, lines: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        log_weights, log_scale, cores = (x.detach().contiguous() for x in (log_weights, log_scale, cores))
-        (n, rows, _), m, lanes = log_weights.shape, cores.shape[-1], _lanes(cores)
-        groups = -(-rows // lanes)
+        chain = _Chain.of(log_weights, log_scale, cores, lines)
         # A vector goes through the links one after the other: matrices side by side would cost more.
-        segments = _segments(n, groups) if lines == m else 1
-        length = -(-n // segments)
-        product = cores.new_empty(segments, rows, lines, m)
+        segments = _segments(len(cores), chain.groups) if lines == cores.shape[-1] else 1
+        rows = log_weights.shape[1]
+        product = cores.new_empty(segments, rows, lines, cores.shape[-1])
         log_product = cores.new_empty(segments, rows, dtype=torch.float64)
-        fall = cores.new_empty(segments, rows)
-        factors = cores.new_empty(segments, -(-length // _rescaled(lines, m)), groups, lanes)
-        kept = cores.new_empty(segments, kept_products(length), groups, lines * (m | 1), lanes) if keep else None
-        tensors = log_weights, log_scale, cores, product, log_product, fall, factors, kept
-        _call(_kernels.forward, segments, lines, *tensors)
-        if keep:
-            ctx.save_for_backward(log_weights, log_scale, cores, factors, kept)
-        ctx.mark_non_differentiable(log_product, fall)
-        return product, log_product, fall
+        bound = cores.new_empty(segments, rows)
+        chain.multiply(segments, product=product, log_product=log_product, bound=bound)
+        ctx.save_for_backward(log_weights, log_scale, cores)
+        ctx.mark_non_differentiable(log_product, bound)
+        return product, log_product, bound
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None]:
-        log_weights, log_scale, cores, factors, kept = ctx.saved_tensors
-        of_weights, _, of_cores, *_ = ctx.needs_input_grad
-        grad_weights = torch.empty_like(log_weights) if of_weights else None
-        grad_cores = torch.empty_like(cores) if of_cores else None
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, None, Tensor | None, None]:
+        log_weights, log_scale, cores = ctx.saved_tensors
+        chain, grad = _Chain.of(log_weights, log_scale, cores, grad.shape[-2]), grad.contiguous()
+        gradients = chain.gradients(ctx.needs_input_grad[::2], segments=len(grad), grad=grad)
+        if not finite(*(x for x in gradients if x is not None)):
+            gradients = _limited_gradients(log_weights + log_scale.unsqueeze(1), cores, grad)
+        return gradients[0], None, gradients[1], None
+
+
+class CompiledLogSum(torch.autograd.Function):
+    """``log Tr(A_1 … A_n)``, or ``log 1ᵀ A_1 … A_n 1``, of many rows.
+
+    Args (of ``apply``):
+        log_weights, log_scale, cores, lines: As of :class:`CompiledProduct`.
+        expected: The weights of the rows in the sum that will be differentiated, ``(B,)`` in double precision, if they
+            are known: its gradient is then formed along with the values, each row's while its products are in cache.
+
+    Returns:
+        Shape ``(B,)``, in double precision; ``-inf``, without a gradient, where precision was lost.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, log_weights: Tensor, log_scale: Tensor, cores: Tensor, lines: int, expected: Tensor | None
+    ) -> Tensor:
+        chain, needed = _Chain.of(log_weights, log_scale, cores, lines), ctx.needs_input_grad[0:3:2]
+        log_sums = cores.new_empty(log_weights.shape[1], dtype=torch.float64)
+        gradients: tuple[Tensor | None, ...] = (None, None)
+        if expected is None or not any(needed):
+            chain.multiply(1, log_sums=log_sums)
+            expected = None
+        else:
+            expected = expected.contiguous()
+            gradients = chain.gradients(needed, row_weights=expected, log_sums=log_sums)
+        ctx.lines = lines
+        ctx.save_for_backward(log_weights, log_scale, cores, expected, *gradients)
+        return log_sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None]:
+        log_weights, log_scale, cores, expected, *gradients = ctx.saved_tensors
+        if expected is None or not torch.equal(grad, expected):
+            chain, log_sums = _Chain.of(log_weights, log_scale, cores, ctx.lines), torch.empty_like(grad)
+            needed = ctx.needs_input_grad[0:3:2]
+            gradients = chain.gradients(needed, row_weights=grad.contiguous(), log_sums=log_sums)
+        if not finite(*(x for x in gradients if x is not None)):
+            gradients = CompiledLogSum._limited(log_weights, log_scale, cores, ctx.lines, grad)
+        return gradients[0], None, gradients[1], None, None
+
+    @staticmethod
+    def _limited(log_weights: Tensor, log_scale: Tensor, cores: Tensor, lines: int, grad: Tensor) -> tuple[Tensor, ...]:
+        """The gradients by PyTorch's operations, which limit them on the way."""
+        chain, m = _Chain.of(log_weights, log_scale, cores, lines), cores.shape[-1]
+        product, log_product = cores.new_empty(1, len(grad), lines, m), torch.empty_like(grad)
+        bound = cores.new_empty(len(grad))
+        chain.multiply(1, product=product, log_product=log_product, bound=bound)
+        closing = torch.eye(m).to(cores) if lines == m else cores.new_ones(1, m)
+        closed = (product[0] * closing).sum((-2, -1))
+        lost = log_product.isinf() | is_lost(closed, bound)
+        seeds = (grad / closed.double()).to(cores.dtype).masked_fill(lost, 0.0)[:, None, None] * closing
+        return _limited_gradients(log_weights + log_scale.unsqueeze(1), cores, seeds.unsqueeze(0))
+
+
+class _Chain(NamedTuple):
+    """What is multiplied, contiguous and without a history."""
+
+    log_weights: Tensor
+    log_scale: Tensor
+    cores: Tensor
+    lines: int
+
+    @classmethod
+    def of(cls, log_weights: Tensor, log_scale: Tensor, cores: Tensor, lines: int) -> _Chain:
+        return cls(
+            log_weights.detach().contiguous(), log_scale.detach().contiguous(), cores.detach().contiguous(), lines
+        )
+
+    @property
+    def groups(self) -> int:
+        """How many vector registers the rows fill."""
+        return -(-self.log_weights.shape[1] // lanes(self.cores))
+
+    def gradients(self, needed: Sequence[bool], segments: int = 1, **wanted: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients by the log-weights and the cores, if they are needed."""
+        grad_weights = torch.empty_like(self.log_weights) if needed[0] else None
+        grad_cores = torch.empty_like(self.cores) if needed[1] else None
         # Every thread but the first has a sum of its own.
-        sums = cores.new_empty(_shares(log_weights, cores) - 1, *cores.shape) if of_cores else None
-        grad = grad.contiguous()
-        tensors = log_weights, log_scale, cores, factors, kept, grad, grad_weights, grad_cores, sums
-        _call(_kernels.backward, len(grad), grad.shape[-2], *tensors)
+        sums = self.cores.new_empty(self._shares() - 1, *self.cores.shape) if needed[1] else None
+        self.multiply(segments, grad_weights=grad_weights, grad_cores=grad_cores, sums=sums, **wanted)
         if grad_cores is not None and sums is not None:
             for part in sums:
                 grad_cores += part
-        del tensors, sums
-        if not finite(*(x for x in (grad_weights, grad_cores) if x is not None)):
-            grad_weights, grad_cores = _limited_gradients(log_weights + log_scale.unsqueeze(1), cores, grad)
-        return grad_weights, None, grad_cores, None, None
+        return grad_weights, grad_cores
+
+    def multiply(self, segments: int, **wanted: Tensor | None) -> None:
+        """Fills the tensors that are wanted; ``grad`` or ``row_weights`` are what gradients start from."""
+        (n, rows, components), m = self.log_weights.shape, self.cores.shape[-1]
+        sizes = n, rows, components, m, self.lines, _rescaled(self.lines, m), segments, self._shares()
+        tensors = (*self[:3], *(wanted.pop(name, None) for name in _WANTED))
+        _kernels.multiply(self.cores.itemsize, *sizes, *(0 if x is None else x.data_ptr() for x in tensors))
+
+    def _shares(self) -> int:
+        """Into how many parts the rows are split, one a thread."""
+        return max(1, min(torch.get_num_threads(), self.groups))
 
 
-def _shares(log_weights: Tensor, cores: Tensor) -> int:
-    """Into how many parts the rows are split, one a thread."""
-    return max(1, min(torch.get_num_threads(), -(-log_weights.shape[1] // _lanes(cores))))
+_WANTED = "grad", "row_weights", "product", "log_product", "bound", "log_sums", "grad_weights", "grad_cores", "sums"
 
 
-def _call(
-    function: Callable[..., None], segments: int, lines: int, log_weights: Tensor, *tensors: Tensor | None
-) -> None:
-    (n, rows, components), cores = log_weights.shape, cast(Tensor, tensors[1])
-    m, shares = cores.shape[-1], _shares(log_weights, cores)
-    sizes = (cores.itemsize, n, rows, components, m, lines, _rescaled(lines, m), segments, shares)
-    function(*sizes, log_weights.data_ptr(), *(0 if tensor is None else tensor.data_ptr() for tensor in tensors))
+def draw(left: Tensor, of_left: Tensor, right: Tensor | None, of_right: Tensor | None, uniform: Tensor) -> Tensor:
+    """The indices where numbers of [0, 1) fall, times the sum of the weights, among cumulated weights.
+
+    Args:
+        left: Tables of cumulated weights, shape ``(…, k)``; or of weights, with others to multiply them by.
+        of_left: The lines that are meant, counted over all tables, shape ``(S,)``.
+        right: The other weights, or None.
+        of_right: Their lines.
+        uniform: Shape ``(S,)``, of the type of the weights.
+
+    Returns:
+        Shape ``(S,)``.
+    """
+    index, width = torch.empty_like(of_left), left.shape[-1]
+    tensors = (left, of_left, right, of_right, uniform)
+    whole = [None if tensor is None else tensor.detach().contiguous() for tensor in tensors]
+    shares = max(1, min(torch.get_num_threads(), len(index) // _DRAWS_OF_A_THREAD))
+    addresses = (0 if tensor is None else tensor.data_ptr() for tensor in (*whole, index))
+    _kernels.draw(left.itemsize, len(index), width, shares, *addresses)
+    return index
+
+
+class CompiledNormal(torch.autograd.Function):
+    """log N(value; component) of every component, and zero (no information) where a value is NaN.
+
+    Args (of ``apply``):
+        value: Shape ``(g, B)``.
+        loc, log_scale: Shape ``(g, N)``, of the same type.
+
+    Returns:
+        Shape ``(g, B, N)``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
+        given = value, loc, (-log_scale).exp(), log_scale + 0.5 * math.log(2 * math.pi)
+        constants = tuple(x.detach().contiguous() for x in given)
+        log_prob = loc.new_empty(*value.shape, loc.shape[-1])
+        CompiledNormal._call(constants, (log_prob, None, None, None))
+        ctx.save_for_backward(*constants)
+        return log_prob
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        value, loc, *_ = constants = ctx.saved_tensors
+        gradients = torch.empty_like(value), torch.empty_like(loc), torch.empty_like(loc)
+        CompiledNormal._call(constants, (grad.contiguous(), *gradients))
+        return gradients
+
+    @staticmethod
+    def _call(constants: tuple[Tensor, ...], others: tuple[Tensor | None, ...]) -> None:
+        value, loc = constants[:2]
+        shares = max(1, min(torch.get_num_threads(), len(value)))
+        addresses = (0 if x is None else x.data_ptr() for x in (*constants, *others))
+        _kernels.normal(value.itemsize, *value.shape, loc.shape[-1], shares, *addresses)
 
 
 def _limited_gradients(log_weights: Tensor, cores: Tensor, grad: Tensor) -> tuple[Tensor, ...]:

@@ -2,8 +2,12 @@
 
 Both functions form ``A_t = sum_k exp(log_weight_tk) Q_t[k]`` link by link and rescale the running product on the way.
 The scale is taken out of the next link's weights, which are few, in place of the product itself; it is a constant for
-the gradient, which is that of ``product * exp(log_scale)``. A log-scale of ``-inf`` says that a product fell so far
-that entries were lost on the way which may matter.
+the gradient, which is that of ``product * exp(log_scale)``.
+
+What is below the smallest number is discarded on the way, and may be all that counts in the end: cores of blocks keep
+what is small now and drop what is large. So a bound of it goes along: a line vector that takes the place of a line of
+the product and is at least as large as the sums of the columns of all that was discarded. Where the bound is no longer
+small beside the product, a log-scale of ``-inf`` says that precision was lost.
 
 The derivative by an entry that became zero can overflow. It has no weight in the end, but must not become infinite on
 the way; gradients that come out as infinite or NaN are computed again with a limit on all that goes into them.
@@ -19,12 +23,27 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# The links that are formed by one call, and after which the running product is rescaled.
-_AT_ONCE = 4
+# The links that are formed by one call, and after which the running product is rescaled; and after which a vector is.
+RESCALED = 4
+RESCALED_VECTOR = 2
+# The share of a sum that may have been discarded on the way.
+_MOST_DISCARDED = 2.0**-13
 
 
 def _as_it_is(gradient: Tensor) -> Tensor:
     return gradient
+
+
+def is_lost(total: Tensor, bound: Tensor) -> Tensor:
+    """Whether the discarded may count beside a sum; its bound is divided by the square root of the smallest number."""
+    small = torch.finfo(total.dtype).tiny ** 0.5
+    return (total < small) | (bound > _MOST_DISCARDED / small * total) | (bound.isnan() & ~total.isnan())
+
+
+def discarded(dtype: torch.dtype, components: int, rank: int, rescaled: int) -> float:
+    """What a link adds to the bound: weights and entries of cores, times the largest sum of a product, and products."""
+    largest = (components * rank) ** (rescaled - 1)
+    return float(torch.finfo(dtype).tiny ** 0.5 * (2 * components * largest + rank * rank))
 
 
 class Scale:
@@ -32,35 +51,26 @@ class Scale:
 
     Args:
         start: Log-scales taken out before, in double precision.
-        fall: The logarithm of how far products have fallen already, since vanished entries were last looked for.
-        rank: The size of the matrices without the zeros that fill them up, if any do.
     """
 
-    def __init__(self, start: Tensor, fall: Tensor, rank: int | None = None) -> None:
-        self.start, self.fall, self.rank = start, fall, rank
-        self.tiny = torch.finfo(fall.dtype).tiny
+    def __init__(self, start: Tensor) -> None:
+        self.start = start
         self.lost = torch.zeros_like(start, dtype=torch.bool)
         self.taken: list[Tensor] = []
 
     def take(self, product: Tensor) -> Tensor:
         """Notes the sums of the products' entries as taken out and returns them; ones where too little is left."""
         total = product.sum((-2, -1))
-        self.fall = (self.fall - total.log()).clamp_min_(0.0)
-        # Entries that vanish matter once a product has fallen so far, at once or in many steps, that they may lead it.
-        deep = self.fall > -0.5 * math.log(self.tiny)
-        if bool(deep.any()):
-            low = total < self.tiny**0.5
-            # What is still low had lost digits, or all of itself, before.
-            vanished = product[..., : self.rank, : self.rank].amin((-2, -1)) < self.tiny**0.5
-            self.lost |= low | (deep & vanished)
-            self.fall = self.fall.masked_fill(deep, 0.0)
-            total = total.masked_fill(low, 1.0)
+        low = total < torch.finfo(total.dtype).tiny ** 0.5
+        self.lost |= low
+        total = total.masked_fill(low, 1.0)
         self.taken.append(total)
         return total
 
-    def total(self) -> Tensor:
+    def total(self, bound: Tensor) -> Tensor:
+        """The log-scales, ``-inf`` where the bound of what was discarded is not small beside a product of sum one."""
         log_scale = self.start + torch.stack(self.taken).double().log().sum(0)
-        return log_scale.masked_fill(self.lost, -math.inf)
+        return log_scale.masked_fill(self.lost | is_lost(torch.ones_like(bound), bound), -math.inf)
 
 
 def _weights(log_weights: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -92,27 +102,31 @@ class MatrixProduct(torch.autograd.Function):
         keep: Whether a gradient will be asked for.
 
     Returns:
-        The products ``(S, B, m, m)`` with entries that sum to one, their log-scales, and how far they have fallen
-        (see :class:`Scale`), both ``(S, B)``.
+        The products ``(S, B, m, m)`` with entries that sum to one, their log-scales, and bounds of what was discarded
+        of them, divided by the square root of the smallest number, both ``(S, B)``.
     """
 
     @staticmethod
     def forward(ctx: Any, log_weights: Tensor, cores: Tensor, rank: int, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
-        length, segments, batch, _ = log_weights.shape
+        length, segments, batch, components = log_weights.shape
         m = math.isqrt(cores.shape[-1])
         weights, shift = _weights(log_weights, cores.dtype)
-        scale = Scale(shift.sum((0, 3)), cores.new_zeros(segments, batch), rank)
+        scale = Scale(shift.sum((0, 3)))
+        more = discarded(cores.dtype, components, rank, RESCALED)
+        added = cores.new_full((1, 1, 1), more)
+        bound = cores.new_full((segments * batch, 1, m), more)
         running = cores.new_empty(length if keep else 2, segments * batch, m, m)
-        links = cores.new_empty(_AT_ONCE * segments, batch, m * m)
+        links = cores.new_empty(RESCALED * segments, batch, m * m)
         product = running[0]
-        for start in range(0, length, _AT_ONCE):
-            stop = min(start + _AT_ONCE, length)
+        for start in range(0, length, RESCALED):
+            stop = min(start + RESCALED, length)
             matrices = MatrixProduct._links(weights[start:stop], cores[start:stop], links)
             for t, matrix in enumerate(matrices.view(stop - start, segments * batch, m, m).unbind(0), start):
                 if t == 0:
                     product = running[0].copy_(matrix)
                 else:
                     product = torch.bmm(product, matrix, out=running[t if keep else t % 2])
+                    bound = torch.baddbmm(added, bound, matrix)
             if stop < length:
                 weights[stop].div_(scale.take(product.view(segments, batch, m, m)).unsqueeze(-1))
         product = product.view(segments, batch, m, m)
@@ -120,9 +134,10 @@ class MatrixProduct(torch.autograd.Function):
         if keep:
             ctx.save_for_backward(weights, cores, running, inverse)
             ctx.log_weights_dtype = log_weights.dtype
-        log_scale = scale.total()
-        ctx.mark_non_differentiable(log_scale, scale.fall)
-        return product * inverse, log_scale, scale.fall
+        bound = bound[..., :rank].sum(-1).view(segments, batch) * inverse[..., 0, 0]
+        log_scale = scale.total(bound)
+        ctx.mark_non_differentiable(log_scale, bound)
+        return product * inverse, log_scale, bound
 
     @staticmethod
     def _links(weights: Tensor, cores: Tensor, out: Tensor) -> Tensor:
@@ -148,14 +163,14 @@ class MatrixProduct(torch.autograd.Function):
         # The gradient by the weights is faster to form with the rows last.
         grad_weights = weights.new_empty(length, segments, components, batch)
         grad_cores = torch.empty_like(cores)
-        links, grad_links = weights.new_empty(2, _AT_ONCE * segments, batch, m * m).unbind(0)
+        links, grad_links = weights.new_empty(2, RESCALED * segments, batch, m * m).unbind(0)
         grad = limited(grad).view(-1, m, m)
         spare = torch.empty_like(grad)
-        for start in reversed(range(0, length, _AT_ONCE)):
-            stop = min(start + _AT_ONCE, length)
+        for start in reversed(range(0, length, RESCALED)):
+            stop = min(start + RESCALED, length)
             matrices = MatrixProduct._links(weights[start:stop], cores[start:stop], links)
             matrices = matrices.view(stop - start, segments * batch, m, m)
-            grad_matrices = grad_links.view(_AT_ONCE, segments * batch, m, m)
+            grad_matrices = grad_links.view(RESCALED, segments * batch, m, m)
             for t in reversed(range(start, stop)):
                 if t == 0:
                     grad_matrices[0].copy_(grad)
@@ -178,34 +193,38 @@ class VectorProduct(torch.autograd.Function):
         keep: Whether a gradient will be asked for.
 
     Returns:
-        The vectors ``(B, m)`` with entries that sum to one, and their log-scales ``(B,)``.
+        The vectors ``(B, m)`` with entries that sum to one, log-scales and bounds of what was discarded, ``(B,)``.
     """
 
     @staticmethod
-    def forward(ctx: Any, log_weights: Tensor, cores: Tensor, keep: bool) -> tuple[Tensor, Tensor]:
-        length, batch, _ = log_weights.shape
+    def forward(ctx: Any, log_weights: Tensor, cores: Tensor, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
+        length, batch, components = log_weights.shape
         weights, shift = _weights(log_weights, cores.dtype)
         vector = cores.new_ones(batch, cores.shape[-1])
-        scale = Scale(shift.sum((0, 2)), vector.new_zeros(batch), cores.shape[-1])
+        bound = torch.zeros_like(vector)
+        scale = Scale(shift.sum((0, 2)))
+        more = discarded(cores.dtype, components, cores.shape[-1], RESCALED_VECTOR)
         vectors = []
         for t in range(length):
             if keep:
                 vectors.append(vector)
-            by_component = vector @ cores[t]  # (N, B, m)
-            vector = torch.einsum("bk,kbm->bm", weights[t], by_component)
-            if t % 2 == 1 and t + 1 < length:
+            by_component = torch.cat([vector, bound]) @ cores[t]  # (N, 2 B, m)
+            both = torch.einsum("bk,kcbm->cbm", weights[t], by_component.unflatten(1, (2, batch)))
+            vector, bound = both[0], both[1] + more
+            if (t + 1) % RESCALED_VECTOR == 0 and t + 1 < length:
                 weights[t + 1].div_(scale.take(vector.unsqueeze(1)).unsqueeze(-1))
         inverse = scale.take(vector.unsqueeze(1)).reciprocal().unsqueeze(-1)
         if keep:
             ctx.save_for_backward(weights, cores, inverse, *vectors)
             ctx.log_weights_dtype = log_weights.dtype
-        log_scale = scale.total()
-        ctx.mark_non_differentiable(log_scale)
-        return vector * inverse, log_scale
+        bound = bound.sum(-1) * inverse.squeeze(-1)
+        log_scale = scale.total(bound)
+        ctx.mark_non_differentiable(log_scale, bound)
+        return vector * inverse, log_scale, bound
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, Tensor, None]:
         weights, cores, inverse, *vectors = ctx.saved_tensors
         gradients = VectorProduct._gradients(weights, cores, vectors, grad * inverse)
         if not finite(*gradients):

@@ -15,8 +15,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from googol.distributions import operators
+from googol.distributions.blocks import Boundary
 from googol.distributions.chain import Chain
 from googol.distributions.emissions import Emissions
+from googol.distributions.products import is_lost
 
 
 def log_sums(chain: Chain, emissions: Emissions, rows: Tensor, expected: Tensor) -> Tensor:
@@ -29,12 +32,62 @@ def log_sums(chain: Chain, emissions: Emissions, rows: Tensor, expected: Tensor)
     Returns:
         Shape ``(B,)``.
     """
+    if torch.compiler.is_compiling():
+        return operators.log_sum(chain, emissions.log_prob(rows))
     tensors = _tensors(chain, emissions)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (rows, *tensors)):
         result: Tensor = _LogSums.apply(chain, emissions, expected, rows, *tensors)
         return result
     size = chain.rows_per_block(len(rows), keep=False)
     return torch.cat([chain.log_sum(emissions.log_prob(block)) for block in rows.split(size)])
+
+
+def log_sums_of_subsets(chain: Chain, emissions: Emissions, rows: Tensor, included: Tensor) -> Tensor:
+    """Those with subsets of the variables observed, ``(S, B)``: what is the same for all subsets is multiplied once.
+
+    Args:
+        rows: Values of shape ``(B, n)``, NaN = summed out.
+        included: Which variables each subset holds, ``(S, n)``.
+    """
+    same = (included == included[:1]).all(0).tolist()
+    order, shared = _longest_run(same, chain.boundary)
+    if shared == len(chain) or 2 * shared < len(chain):
+        parts = [rows.masked_fill(~subset, torch.nan) for subset in included]
+        return torch.stack([log_sums(chain, emissions, part, rows.new_ones(len(rows)).double()) for part in parts])
+    first, rest = chain.select(order[:shared]), chain.select(order[shared:])
+    blocks = rows.split(chain.rows_per_block(len(rows), keep=True))
+    with torch.autocast(rows.device.type, enabled=False):
+        parts = [_block(chain, first, rest, emissions.log_prob(block), included, order) for block in blocks]
+    return torch.cat(parts, 1)
+
+
+def _block(chain: Chain, first: Chain, rest: Chain, log_weights: Tensor, included: Tensor, order: list[int]) -> Tensor:
+    """Those of a block: the product of the links in which all subsets agree, closed by the others of each subset."""
+    subsets, batch, shared = len(included), log_weights.shape[1], len(first)
+    zero = log_weights.new_zeros(())
+    weights = [torch.where(subset[:, None, None], log_weights, zero) for subset in included]
+    of_rest = torch.cat([w[order[shared:]] for w in weights], 1)
+    common, own = first.product(weights[0][order[:shared]]), rest.product(of_rest, boundary="ring")
+    matrices = own.matrix.unflatten(0, (subsets, batch))
+    if chain.boundary == "ring":
+        closed = (common.matrix * matrices.mT).sum((-2, -1))
+    else:
+        closed = (common.matrix @ matrices).sum((-2, -1))
+    log_scale = common.log_scale + own.log_scale.view_as(closed)
+    lost = log_scale.isinf() | is_lost(closed.detach(), common.bound + own.bound.view_as(closed))
+    result = closed.masked_fill(lost, 1.0).double().log() + log_scale.masked_fill(lost, 0.0)
+    if not bool(lost.any()):
+        return result
+    return result.index_put(lost.nonzero(as_tuple=True), chain._log_domain(torch.stack(weights, 1)[:, lost]))
+
+
+def _longest_run(same: list[bool], boundary: Boundary) -> tuple[list[int], int]:
+    """The links in an order along the chain that starts with the most neighbours that are marked, and their number."""
+    n, best = len(same), (0, 0)
+    for start in range(n if boundary == "ring" else 1):
+        length = next((i for i in range(n) if not same[(start + i) % n]), n)
+        best = max(best, (length, -start))
+    return [(i - best[1]) % n for i in range(n)], best[0]
 
 
 def _tensors(chain: Chain, emissions: Emissions) -> list[Tensor]:
@@ -90,7 +143,7 @@ def _with_gradients(
         leaves = [t.detach().requires_grad_(need) for t, need in zip((block, *tensors), needed, strict=True)]
         with torch.enable_grad(), torch.autocast(rows.device.type, enabled=False):
             part, seen = _with_tensors(chain, emissions, leaves[1:])
-            values = part.log_sum(seen.log_prob(leaves[0]))
+            values = part.log_sum(seen.log_prob(leaves[0]), weight)
             wanted = [leaf for leaf in leaves if leaf.requires_grad]
             found = iter(torch.autograd.grad(values, wanted, weight, allow_unused=True))
         result.append(values.detach())

@@ -12,11 +12,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from googol.distributions import kernels
 from googol.distributions.chain import Boundary, Chain, full_precision, product_tree
 from googol.distributions.emissions import Emissions
 
 # Weights and messages kept at a time, in numbers: larger requests are drawn in parts.
 _NUMBERS = 2**25
+# Numbers in the messages of many rows that are kept at a time, while they are in cache.
+_SIDE_BY_SIDE = 2**22
 
 
 def sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int, temperature: float = 1.0) -> Tensor:
@@ -33,8 +36,7 @@ def sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int, tempera
     if count == 0 or batch == 0:
         return rows.new_zeros(count, batch, n).to(chain.cores.dtype)
     # A part of the rows if there are many, else a part of the count.
-    of_row = n * chain.rank * (chain.rank if chain.boundary == "ring" else 1)
-    size = max(1, min(batch, _NUMBERS // of_row))
+    size = max(1, min(batch, _NUMBERS // (n * max(chain.rank, emissions.components))))
     part = max(1, _NUMBERS // (n * chain.rank * size))
     return torch.cat(
         [
@@ -51,52 +53,78 @@ def sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int, tempera
 
 
 def _sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int, temperature: float) -> Tensor:
-    index = sample_indices(chain, emissions.log_prob(rows), (~rows.isnan()).any(0), count)  # (n, R, count)
+    columns = (~rows.isnan()).any(0).nonzero().flatten().tolist()
+    index = _indices(chain, emissions, rows[:, columns], columns, count)  # (n, R, count)
     values = emissions.sample(index.flatten(1), temperature).view(len(rows), count, len(chain)).transpose(0, 1)
     return torch.where(rows.isnan(), values, rows.to(chain.cores.dtype))
 
 
 def draw(weights: Tensor) -> Tensor:
     """Indices drawn in proportion to non-negative weights, ``(…, k)`` to ``(…,)``; never one of weight zero."""
-    return _at(weights.cumsum(-1), torch.rand_like(weights[..., :1]))
+    return _at(weights.cumsum(-1), torch.rand_like(weights[..., 0]))
 
 
 def _at(cumulated: Tensor, uniform: Tensor) -> Tensor:
-    """The index of the interval between cumulated weights ``(…, k)`` where a number of [0, 1), ``(…, 1)``, falls.
+    """The index of the interval between cumulated weights ``(…, k)`` where a number of [0, 1), ``(…,)``, falls.
 
     The largest such number of a computer, times the sum of the weights, is rounded to below the sum.
     """
-    index = torch.searchsorted(cumulated, uniform * cumulated[..., -1:], right=True)
+    index = torch.searchsorted(cumulated, uniform.unsqueeze(-1) * cumulated[..., -1:], right=True)
     return index.squeeze(-1).clamp_max_(cumulated.shape[-1] - 1)
 
 
+def _draw_of_table(cumulated: Tensor, line: Tensor) -> Tensor:
+    """Indices drawn from lines ``(S,)`` of cumulated weights ``(…, k)``."""
+    uniform = torch.rand(line.shape, dtype=cumulated.dtype, device=line.device)
+    if kernels.available(cumulated):
+        return kernels.draw(cumulated, line, None, None, uniform)
+    return _at(cumulated.reshape(-1, cumulated.shape[-1]).index_select(0, line), uniform)
+
+
+def _draw_of_product(left: Tensor, of_left: Tensor, right: Tensor, of_right: Tensor) -> Tensor:
+    """Indices drawn in proportion to the products of lines of two tables of weights, ``(…, k)`` each."""
+    uniform = torch.rand(of_left.shape, dtype=left.dtype, device=of_left.device)
+    if kernels.available(left):
+        return kernels.draw(left, of_left, right, of_right, uniform)
+    weights, others = (
+        table.reshape(-1, table.shape[-1]).index_select(0, line) for table, line in ((left, of_left), (right, of_right))
+    )
+    return _at((weights * others).cumsum(-1), uniform)
+
+
 @full_precision
-def sample_indices(chain: Chain, log_weights: Tensor, observed: Tensor, count: int) -> Tensor:
-    """Draws the component indices of the variables that a row leaves open, given the weights of its evidence.
+def _indices(chain: Chain, emissions: Emissions, seen: Tensor, columns: list[int], count: int) -> Tensor:
+    """Draws the component indices of the variables that a row leaves open.
 
     Args:
-        log_weights: Shape ``(n, R, N)``, zero where nothing is observed.
-        observed: Shape ``(n,)``: which variables are observed in any row.
+        seen: What is observed, shape ``(R, columns)``, NaN where a row leaves open what another does not.
+        columns: Which variables are observed in any row.
 
     Returns:
         Shape ``(n, R, count)``; what it says of an observed variable means nothing.
     """
-    n, batch = len(chain), log_weights.shape[1]
-    columns = observed.nonzero().flatten().tolist()
-    own = chain.select(columns).links(log_weights[columns]) if columns else ()
+    n, batch = len(chain), len(seen)
+    if columns:
+        emissions = emissions.select(columns)
+        observed = chain.select(columns, emissions.components)
     # Links of variables that no row observes are the same for all rows: each stretch of them is a single step at first.
-    shared = chain.links(torch.zeros_like(log_weights[:, :1])).squeeze(1)
-    steps: list[Tensor] = []  # (R, m, m) or (1, m, m) each
+    shared = chain.links(chain.log_scale.new_zeros(n, 1, 1)).squeeze(1)
+    steps: list[Tensor | None] = []  # (1, m, m) each, or None for a link of the rows' own
     places, trees = [0], []  # the bonds between the steps, and the stretches
-    for j, link in zip([*columns, n], [*own, None], strict=True):
+    for j in [*columns, n]:
         if j > places[-1]:
             trees.append((len(steps), product_tree(shared[places[-1] : j])))
             steps.append(trees[-1][1][-1].to(shared.dtype))
             places.append(j)
-        if link is not None:
-            steps.append(link)
+        if j < n:
+            steps.append(None)
             places.append(j + 1)
-    coarse = _bonds(steps, chain.boundary, batch, count)
+    parts = []
+    for block in seen.split(max(32, _SIDE_BY_SIDE // (len(steps) * chain.rank**2))):
+        own = iter(observed.links(emissions.log_prob(block)) if columns else ())
+        of_block = [next(own) if step is None else step for step in steps]
+        parts.append(_bonds(of_block, chain.boundary, len(block), count))
+    coarse = torch.cat(parts, 1)
     bonds = coarse.new_empty(n + 1, batch * count)
     bonds[places] = coarse
     for step, tree in trees:
@@ -128,9 +156,8 @@ def _bonds(steps: list[Tensor], boundary: Boundary, rows: int, count: int) -> Te
     ending = row * m + bond if boundary == "ring" else row  # which of all messages
     bonds = [bond]
     for step, following in zip(steps, messages[1:], strict=True):
-        onward = step.reshape(-1, m).index_select(0, bond if len(step) == 1 else row * m + bond)
-        bonds.append(draw(onward * following.reshape(-1, m).index_select(0, ending)))
-        bond = bonds[-1]
+        bond = _draw_of_product(step, bond if len(step) == 1 else row * m + bond, following, ending)
+        bonds.append(bond)
     return torch.stack(bonds)
 
 
@@ -143,12 +170,10 @@ def _bonds_within(tree: list[Tensor], bonds: Tensor, dtype: torch.dtype) -> Tens
         halves = torch.arange(len(left), device=bonds.device).unsqueeze(1) * m
         before, after = halves + bonds[:-1], halves + bonds[1:]
         if count < m * m:
-            weights = left.flatten(0, 1).index_select(0, before.flatten())
-            cumulated = (weights * right.flatten(0, 1).index_select(0, after.flatten())).cumsum(-1)
+            middle = _draw_of_product(left, before.flatten(), right, after.flatten())
         else:  # All distributions that can occur are tabulated where there are fewer of them than samples.
             table = (left.unsqueeze(2) * right.unsqueeze(1)).cumsum(-1)  # (halves, m, m, m)
-            cumulated = table.view(-1, m).index_select(0, (before * m + bonds[1:]).flatten())
-        middle = _at(cumulated, torch.rand_like(cumulated[:, :1]))
+            middle = _draw_of_table(table, (before.mul_(m).add_(bonds[1:])).flatten())
         bonds = torch.cat([torch.stack([bonds[:-1], middle.view_as(before)], 1).flatten(0, 1), bonds[-1:]])
     return bonds
 
@@ -165,8 +190,8 @@ def _indices_between(chain: Chain, bonds: Tensor) -> Tensor:
     pair = bonds[:-1] * m + bonds[1:]
     if pair.shape[1] < m * m:
         cumulated = cores.gather(2, pair.unsqueeze(1).expand(-1, cores.shape[1], -1)).cumsum(1).mT.contiguous()
-    else:  # All distributions that can occur are tabulated where there are fewer of them than samples.
-        table = cores.cumsum(1).mT.reshape(n * m * m, -1)
-        position = torch.arange(n, device=pair.device).unsqueeze(1)
-        cumulated = table.index_select(0, (position * m * m + pair).flatten()).unflatten(0, pair.shape)
-    return _at(cumulated, torch.rand_like(cumulated[..., :1]))
+        return _at(cumulated, torch.rand_like(cumulated[..., 0]))
+    # All distributions that can occur are tabulated where there are fewer of them than samples.
+    table = cores.cumsum(1).mT.contiguous()  # (n, m * m, N)
+    position = torch.arange(n, device=pair.device).unsqueeze(1)
+    return _draw_of_table(table, (pair + position * m * m).flatten()).view_as(pair)

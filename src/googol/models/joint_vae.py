@@ -157,9 +157,8 @@ class JointVAE(ConditionalVAE):
 
     def _log_code_and_label(self, joint: TensorRingDistribution, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """log p(z) and log p(y_ob given z) of every row."""
-        nothing = torch.full_like(y, torch.nan)
-        # Apart, since a density's gradient comes cheapest where all its rows have the same weight.
-        log_joint, log_code = (joint.log_prob(torch.cat([z, labels.to(z.dtype)], -1)) for labels in (y, nothing))
+        both = range(joint.event_shape[0]), range(self.latents)
+        log_joint, log_code = joint.log_marginals(torch.cat([z, y.to(z.dtype)], -1), both)
         return log_code, log_joint - log_code
 
     def _log_read_back(self, joint: TensorRingDistribution, count: int) -> Tensor:

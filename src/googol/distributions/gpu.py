@@ -1,0 +1,156 @@
+"""The Triton form of :mod:`googol.distributions.products`, for CUDA devices.
+
+A program takes one row of the batch through all links: the running product, the link's matrix and the bound of what was
+discarded stay in registers, and the cores are read from the cache that all programs share. It is used in single
+precision where Triton is installed, and by its interpreter on a CPU (``TRITON_INTERPRET=1``) to check its numbers.
+"""
+
+# Annotations stay objects here: Triton reads those of its constants.
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from googol.distributions.products import discarded, finite, is_lost, saturate
+
+LARGEST_RANK = 64  # of which a product and a matrix fit the registers of a program
+
+
+@triton.jit
+def _link(log_weights, log_scale, cores, place, components, m, M: tl.constexpr, K: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The matrix of a link with weights whose largest is one, and the logarithm of what they were divided by."""
+    k = tl.arange(0, K)
+    there = k < components
+    x = tl.load(log_weights + k, mask=there, other=float("-inf")) + tl.load(log_scale + k, mask=there, other=0.0)
+    peak = tl.maximum(tl.max(x), -3.4e38)
+    matrix = tl.zeros((M, M), dtype=tl.float32)
+    inside = (tl.arange(0, M) < m)[:, None] & (tl.arange(0, M) < m)[None, :]
+    for c in range(components):
+        weight = tl.exp(tl.load(log_weights + c) + tl.load(log_scale + c) - peak)
+        matrix += weight * tl.load(cores + c * m * m + place, mask=inside, other=0.0)
+    return matrix, peak
+
+
+@triton.jit
+def _times(left, matrix, RING: tl.constexpr):  # type: ignore[no-untyped-def]
+    if RING:
+        return tl.dot(left, matrix, input_precision="ieee")
+    return tl.sum(tl.trans(left) * matrix, 0)[None, :]
+
+
+@triton.jit
+def _forward(  # type: ignore[no-untyped-def]
+    log_weights, log_scale, cores, kept, totals, product, log_product, bound,
+    rows, links, components, m, more, small,
+    RING: tl.constexpr, LINES: tl.constexpr, M: tl.constexpr, K: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    i, j = tl.arange(0, LINES), tl.arange(0, M)
+    lines = m if RING else 1
+    place = tl.arange(0, M)[:, None] * m + j[None, :]
+    out, inside = i[:, None] * m + j[None, :], (i < lines)[:, None] & (j < m)[None, :]
+    # A ring starts from the identity, a train from ones.
+    running = tl.where(inside & (i[:, None] == j[None, :]) if RING else inside, 1.0, 0.0)
+    discarded = tl.zeros((1, M), dtype=tl.float32)
+    logarithm = tl.zeros((), dtype=tl.float64)
+    lost = tl.zeros((), dtype=tl.int32)
+    for t in range(links):
+        at = (t * rows + row) * components
+        matrix, peak = _link(
+            log_weights + at, log_scale + t * components, cores + t * components * m * m, place, components, m, M, K
+        )
+        tl.store(kept + (t * rows + row) * lines * m + out, running, mask=inside)
+        running = _times(running, matrix, RING)
+        discarded = _times(discarded, matrix, False) + more
+        total = tl.sum(running)
+        low = total < small
+        lost += low.to(tl.int32)
+        total = tl.where(low, 1.0, total)
+        running, discarded = running / total, discarded / total
+        tl.store(totals + t * rows + row, total)
+        logarithm += peak.to(tl.float64) + tl.log(total.to(tl.float64))
+    tl.store(product + row * lines * m + out, running, mask=inside)
+    tl.store(log_product + row, tl.where(lost > 0, float("-inf"), logarithm))
+    tl.store(bound + row, tl.sum(tl.where((j < m)[None, :], discarded, 0.0)))
+
+
+@triton.jit
+def _backward(  # type: ignore[no-untyped-def]
+    log_weights, log_scale, cores, kept, totals, grad, grad_links, rows, links, components, m,
+    RING: tl.constexpr, LINES: tl.constexpr, M: tl.constexpr, K: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0).to(tl.int64)
+    i, j = tl.arange(0, LINES), tl.arange(0, M)
+    lines = m if RING else 1
+    place = tl.arange(0, M)[:, None] * m + j[None, :]
+    whole = (tl.arange(0, M) < m)[:, None] & (j < m)[None, :]
+    out, inside = i[:, None] * m + j[None, :], (i < lines)[:, None] & (j < m)[None, :]
+    gradient = tl.load(grad + row * lines * m + out, mask=inside, other=0.0)
+    for step in range(links):
+        t = links - 1 - step
+        at = (t * rows + row) * components
+        matrix, _ = _link(
+            log_weights + at, log_scale + t * components, cores + t * components * m * m, place, components, m, M, K
+        )
+        before = tl.load(kept + (t * rows + row) * lines * m + out, mask=inside, other=0.0)
+        gradient = gradient / tl.load(totals + t * rows + row)
+        if RING:
+            of_link = tl.dot(tl.trans(before), gradient, input_precision="ieee")
+            gradient = tl.dot(gradient, tl.trans(matrix), input_precision="ieee")
+        else:
+            of_link = tl.trans(before) * gradient
+            gradient = tl.sum(gradient * matrix, 1)[None, :]
+        tl.store(grad_links + (t * rows + row) * m * m + place, of_link, mask=whole)
+
+
+def available(cores: Tensor) -> bool:
+    """Whether :class:`TritonProduct` can multiply these."""
+    return cores.is_cuda and cores.dtype == torch.float32 and cores.shape[-1] <= LARGEST_RANK and cores.numel() > 0
+
+
+class TritonProduct(torch.autograd.Function):
+    """``A_1 … A_n``, or ``1ᵀ A_1 … A_n``, of many rows at once.
+
+    The arguments and results are those of :class:`~googol.distributions.kernels.CompiledProduct`, of one segment.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, log_weights: Tensor, log_scale: Tensor, cores: Tensor, lines: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        log_weights, log_scale, cores = (x.detach().contiguous() for x in (log_weights, log_scale, cores))
+        (n, rows, components), m = log_weights.shape, cores.shape[-1]
+        kept, product = cores.new_empty(n, rows, lines, m), cores.new_empty(1, rows, lines, m)
+        totals, bound = cores.new_empty(n, rows), cores.new_empty(1, rows)
+        log_product = cores.new_empty(1, rows, dtype=torch.float64)
+        tensors = log_weights, log_scale, cores, kept, totals, product, log_product, bound
+        more, small = discarded(cores.dtype, components, m, 1), torch.finfo(cores.dtype).tiny ** 0.5
+        if rows:
+            _forward[(rows,)](*tensors, rows, n, components, m, more, small, **_sizes(lines, m, components))
+        ctx.save_for_backward(log_weights, log_scale, cores, kept, totals)
+        ctx.mark_non_differentiable(log_product, bound)
+        return product, log_product.masked_fill(is_lost(torch.ones_like(bound), bound), -torch.inf), bound
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, None, Tensor | None, None]:
+        log_weights, log_scale, cores, kept, totals = ctx.saved_tensors
+        (n, rows, components), m, lines = log_weights.shape, cores.shape[-1], grad.shape[-2]
+        of_links = cores.new_empty(n, rows, m * m)
+        tensors = log_weights, log_scale, cores, kept, totals, grad.contiguous(), of_links
+        if rows:
+            _backward[(rows,)](*tensors, rows, n, components, m, **_sizes(lines, m, components))
+        if not finite(of_links):
+            of_links = saturate(of_links.nan_to_num())
+        x = log_weights + log_scale.unsqueeze(1)
+        weights = (x - x.amax(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).min)).exp()
+        grad_weights = (of_links @ cores.flatten(-2).mT).mul_(weights)
+        return grad_weights, None, (weights.mT @ of_links).view_as(cores), None
+
+
+def _sizes(lines: int, m: int, components: int) -> dict[str, Any]:
+    size, ring = max(16, triton.next_power_of_2(m)), lines == m
+    return {"RING": ring, "LINES": size if ring else 1, "M": size, "K": triton.next_power_of_2(components)}
