@@ -1,6 +1,10 @@
 """The files of a run: what is written is read back, and what is damaged is refused."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,10 +34,15 @@ def test_checkpoint_is_read_back(tmp_path: Path) -> None:
 def test_what_a_killed_write_left_is_in_nobodys_way(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_file(path, b"former")
-    (tmp_path / ".file.part").write_bytes(b"half of the new")
+    for number, age in (("7", 4000), ("8", 0)):
+        part = tmp_path / f".file.{number}.part"
+        part.write_bytes(b"half of the new")
+        os.utime(part, times=(time.time() - age, time.time() - age))
     assert path.read_bytes() == b"former"
     write_file(path, b"new")
-    assert [(each.name, each.read_bytes()) for each in tmp_path.iterdir()] == [("file", b"new")]
+    assert path.read_bytes() == b"new"
+    # What is new may still be written to by its process.
+    assert {each.name for each in tmp_path.iterdir()} == {"file", ".file.8.part"}
 
 
 def broken(folder: Path, how: str) -> None:
@@ -111,3 +120,19 @@ def test_a_cut_checkpoint_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(ValueError, match="is damaged or no checkpoint of googol"):
         load_checkpoint(path)
+
+
+def test_processes_that_write_the_same_file_leave_one_of_their_contents(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from googol.training import write_file\n"
+        "for _ in range(300): write_file(Path(sys.argv[1]), sys.argv[2].encode() * 1000)"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "page"), letter], stderr=subprocess.PIPE)
+        for letter in "ab"
+    ]
+    for writer in writers:
+        _, said = writer.communicate()
+        assert writer.returncode == 0, said.decode()
+    assert (tmp_path / "page").read_bytes() in {b"a" * 1000, b"b" * 1000}
+    assert [path.name for path in tmp_path.iterdir()] == ["page"]

@@ -153,7 +153,7 @@ def test_the_hook_sees_the_training_data_and_restarts_the_prior(tmp_path: Path) 
     assert torch.equal(seen[1][1].nan_to_num(-1), data.conditions.nan_to_num(-1))
     state = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["learner"]
     number = [name for name, _ in TinyVAE().named_parameters() if not name.startswith("prior")].__len__()
-    steps = {key: int(entry["step"]) for key, entry in state["optimizer"]["state"].items()}
+    steps = {key: int(entry["step"]) for key, entry in state["optimizers"][0]["state"].items()}
     assert steps.pop(number) == 7  # of the prior, since the second epoch
     assert set(steps.values()) == {14}
     assert (state["average"]["prior.loc"] - torch.tensor([3.0, -3.0])).abs().max() < 0.5

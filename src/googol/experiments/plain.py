@@ -62,7 +62,7 @@ def from_plain(hint: Any, value: Any, where: str = "config") -> Any:
         >>> from_plain(Network, {"kind": "mpl"}, "network")
         Traceback (most recent call last):
             ...
-        ValueError: network: unknown kind 'mpl': expected one of 'conv', 'mlp', 'gated-conv'; did you mean 'mlp'?
+        ValueError: network: unknown kind 'mpl': expected one of 'conv', 'dcgan', 'mlp', 'gated-conv'; did you mean 'mlp'?
     """
     origin, options = get_origin(hint), get_args(hint)
     if any(is_dataclass(option) for option in (hint, *options)):

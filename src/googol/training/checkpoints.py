@@ -9,8 +9,9 @@ import hashlib
 import io
 import json
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,9 @@ Model = TypeVar("Model", bound=nn.Module)
 
 FORMAT = 1
 """Version of the files of a run; a newer one is refused."""
+
+LEFT_BEHIND = 3600.0
+"""Seconds after which a half-written file is nobody's any more."""
 
 
 @contextmanager
@@ -40,9 +44,16 @@ def disk_space_errors(folder: Path) -> Iterator[None]:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Writes a file beside its place and moves it there when it is safely on the disk."""
+    """Writes a file beside its place and moves it there when it is safely on the disk.
+
+    Several processes may write the same file; it has the content of one of them.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+    for left in path.parent.glob(f".{path.name}.*part"):  # by a process that was killed, unless it is new
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > LEFT_BEHIND:
+                left.unlink()
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as stream:
             stream.write(content)
