@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from googol import models
     from googol.data import Condition
 
-# How they were trained when they were published, but for the moving average of the weights and the epochs.
-_TRAINING: dict[str, Any] = {"epochs": 50, "schedule": "constant", "average_weights": 0.999}
+# How they were trained when they were published, but for the moving average of the weights and the epochs. A prior that
+# learns faster than the networks is drawn to what the critic likes at the moment, and collapses.
+_TRAINING: dict[str, Any] = {"epochs": 50, "schedule": "constant"}
+_TRAINING |= {"average_weights": 0.999, "prior_learning_rate": None}
 
 GeneratorPrior = StandardNormal | NormalMixture | TensorRing | Flow | HypersphericalUniform
 
