@@ -1,6 +1,6 @@
 """The Fréchet distance between generated and real images."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import torch
@@ -15,6 +15,12 @@ class Generative(Evaluable, Protocol):
     """A model that generates images under no condition."""
 
     def sample(self, n: int) -> Tensor: ...
+
+
+def in_batches(model: Generative, n: int, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+    """n images of a model, some at a time, on a device."""
+    for start in range(0, n, batch_size):
+        yield model.sample(min(batch_size, n - start)).to(device)
 
 
 class ClassifierFeatures(nn.Module):
@@ -127,8 +133,7 @@ def fid(
         batch_size: Images at once.
         seed: Of the generated images.
     """
-    sizes = [min(batch_size, n - start) for start in range(0, n, batch_size)]
+    device = device_of(features)
     with evaluating(model, features, seed=seed):
-        real = (x for x, _ in in_order(data, batch_size, device_of(features)))
-        generated = (model.sample(size).to(device_of(features)) for size in sizes)
-        return frechet_distance(features, real, generated)
+        real = (x for x, _ in in_order(data, batch_size, device))
+        return frechet_distance(features, real, in_batches(model, n, batch_size, device))

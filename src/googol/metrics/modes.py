@@ -8,7 +8,7 @@ from torch import Tensor
 
 from googol.metrics.classifier import Classifier
 from googol.metrics.evaluation import device_of, evaluating
-from googol.metrics.frechet import Generative
+from googol.metrics.frechet import Generative, in_batches
 
 
 class Modes(NamedTuple):
@@ -77,6 +77,5 @@ def modes(model: Generative, classifier: Classifier, n: int = 10_000, *, batch_s
     if not sizes or n < 1:
         raise ValueError(f"Expected a categorical condition and at least one image; got {len(sizes)} and {n}.")
     with evaluating(model, classifier, seed=seed):
-        batches = [min(batch_size, n - start) for start in range(0, n, batch_size)]
-        seen = [classifier.predict(model.sample(size).to(device_of(classifier))) for size in batches]
+        seen = [classifier.predict(x) for x in in_batches(model, n, batch_size, device_of(classifier))]
     return count_modes(torch.cat(seen)[:, columns], sizes)

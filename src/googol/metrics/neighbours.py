@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from googol.data import Dataset
 from googol.metrics.evaluation import device_of, evaluating, in_order
-from googol.metrics.frechet import Generative
+from googol.metrics.frechet import Generative, in_batches
 
 _ROWS = 1000  # of a matrix of distances at once
 
@@ -108,6 +108,5 @@ def coverage(
     with evaluating(model, features, seed=seed):
         device = device_of(features)
         real = torch.cat([features(x) for x, _ in in_order(data, batch_size, device)])
-        sizes = [min(batch_size, n - start) for start in range(0, n, batch_size)]
-        generated = torch.cat([features(model.sample(size).to(device)) for size in sizes])
+        generated = torch.cat([features(x) for x in in_batches(model, n, batch_size, device)])
     return neighbourhoods(real, generated, k=k)
