@@ -10,7 +10,7 @@ import torch
 
 from googol.data.dataset import Dataset
 from googol.data.files import DataError, read, read_arrays
-from googol.data.mnist import MNIST, Mnist
+from googol.data.mnist import MNIST, FromMnist, Mnist
 from googol.data.published import BINARIZATION_SEED, File, Form, Published, Split, binarized, unpacked
 from googol.data.splits import SPLITS
 
@@ -66,7 +66,7 @@ STATIC_MNIST = Published(
 )
 
 
-class BinaryMnist:
+class BinaryMnist(FromMnist):
     """MNIST of which each training image is binarised anew whenever it is used.
 
     The images for validation and testing are binarised once, with the random numbers of the VampPrior's code, so they
@@ -80,22 +80,9 @@ class BinaryMnist:
 
     name = "binary-mnist"
     description = "70,000 handwritten digits, 28 x 28 black and white, those for training binarised at each use"
-    default_conditions = None
 
     def __init__(self, source: Mnist = replace(MNIST, valid=10_000)) -> None:  # noqa: B008  (it is frozen)
-        self.source = source
-
-    def locate(self, folders: Sequence[Path]) -> Path | None:
-        """Where the files of ``mnist`` are."""
-        return self.source.locate(folders)
-
-    def remark(self, folders: Sequence[Path]) -> str:
-        """Nothing: they are the published ones."""
-        return ""
-
-    def get(self, folders: Sequence[Path]) -> Path:
-        """Download what is not there, and check what is."""
-        return self.source.get(folders)
+        super().__init__(source)
 
     def load(self, split: str, folders: Sequence[Path]) -> Dataset:
         """The images of one split."""

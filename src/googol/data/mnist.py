@@ -14,7 +14,7 @@ import torch
 from googol.data.dataset import Condition, Dataset
 from googol.data.files import DataError, check, download, read_arrays
 
-__all__ = ["FASHION_MNIST", "MNIST", "Mnist"]
+__all__ = ["FASHION_MNIST", "MNIST", "FromMnist", "Mnist"]
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -150,6 +150,31 @@ class Mnist:
         if path.suffix == ".gz":
             check(path, self.md5[index])
         return read_idx(path)
+
+
+class FromMnist:
+    """Data made of the files of a data set in the format of MNIST, where nothing else is to be had.
+
+    Args:
+        source: The grey images.
+    """
+
+    default_conditions: ClassVar[tuple[str, ...] | None] = None
+
+    def __init__(self, source: Mnist) -> None:
+        self.source = source
+
+    def locate(self, folders: Sequence[Path]) -> Path | None:
+        """Where the files of ``mnist`` are."""
+        return self.source.locate(folders)
+
+    def remark(self, folders: Sequence[Path]) -> str:
+        """Nothing: they are the published ones."""
+        return ""
+
+    def get(self, folders: Sequence[Path]) -> Path:
+        """Download what is not there, and check what is."""
+        return self.source.get(folders)
 
 
 #: Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, Gradient-based learning applied to document recognition,

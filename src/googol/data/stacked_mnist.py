@@ -7,14 +7,14 @@ import torch
 
 from googol.data.batches import permutation
 from googol.data.dataset import Condition, Dataset
-from googol.data.mnist import MNIST, Mnist
+from googol.data.mnist import MNIST, FromMnist, Mnist
 
 __all__ = ["STACKED_MNIST", "StackedMnist"]
 
 COLOURS = ("red", "green", "blue")
 
 
-class StackedMnist:
+class StackedMnist(FromMnist):
     """Images whose red, green and blue are three digits of MNIST, drawn independently of each other.
 
     Each digit of a split comes once in each colour, in three orders that a seed gives. The conditions are the three
@@ -29,22 +29,9 @@ class StackedMnist:
 
     name = "stacked-mnist"
     description = "70,000 images of three handwritten digits, one a colour, 28 x 28: a thousand modes"
-    default_conditions = None
 
     def __init__(self, source: Mnist = MNIST) -> None:
-        self.source = source
-
-    def locate(self, folders: Sequence[Path]) -> Path | None:
-        """Where the files of ``mnist`` are."""
-        return self.source.locate(folders)
-
-    def remark(self, folders: Sequence[Path]) -> str:
-        """Nothing: the digits are the published ones."""
-        return ""
-
-    def get(self, folders: Sequence[Path]) -> Path:
-        """Download what is not there, and check what is."""
-        return self.source.get(folders)
+        super().__init__(source)
 
     def load(self, split: str, folders: Sequence[Path]) -> Dataset:
         """The images of one split."""
