@@ -180,8 +180,8 @@ static void normal_share(void *argument) {
     struct normals *normals = argument;
     long at, all = normals->variables, shares = normals->shares, is_double = normals->item == 8;
     while ((at = __atomic_fetch_add(&normals->next, 1, __ATOMIC_RELAXED)) < shares)
-        (normals->grad_value ? chosen->normal_gradients : chosen->normal)[is_double](normals, all * at / shares,
-                                                                                      all * (at + 1) / shares);
+        (normals->grad_loc ? chosen->normal_gradients : chosen->normal)[is_double](normals, all * at / shares,
+                                                                                    all * (at + 1) / shares);
 }
 
 struct task {
