@@ -74,6 +74,41 @@ def test_conditional_samples_each_row_with_its_own_pattern(boundary):
         check_frequencies(sample[:, row][:, open_discrete], marginal.log_prob, sizes)
 
 
+@pytest.mark.parametrize("kernels", ["", "0"])
+def test_one_sample_of_each_of_many_rows(kernels, boundary, monkeypatch):
+    """The first bond of each row is drawn before what follows depends on it, with the kernel and without."""
+    monkeypatch.setenv("GOOGOL_KERNELS", kernels)
+    torch.manual_seed(2)
+    sizes = [3, 2, 4, 2, 3]
+    joint = random_pair([f"c{n}" for n in sizes], 4, boundary, seed=2, dtype=torch.float32).ring()
+    patterns = torch.tensor(
+        [[NAN, 1.0, NAN, NAN, NAN], [0.0, NAN, NAN, 1.0, NAN], [NAN] * 5, [NAN, NAN, 2.0, NAN, 1.0]]
+    )
+    evidence = patterns.repeat(15_000, 1)
+    sample = joint.condition(evidence).sample()
+    assert torch.equal(sample[~evidence.isnan()], evidence[~evidence.isnan()])
+    for row, given in enumerate(patterns):
+        open_ones = given.isnan().nonzero().flatten().tolist()
+        marginal = joint.condition(given).marginal(open_ones)
+        check_frequencies(sample[row::4][:, open_ones], marginal.log_prob, [sizes[j] for j in open_ones])
+
+
+@pytest.mark.parametrize("kernels", ["", "0"])
+def test_rows_whose_product_loses_precision_are_drawn_by_messages(kernels, boundary, monkeypatch):
+    """Every link keeps a block that the next ones leave: the joint product of a ring underflows, its lines do not."""
+    monkeypatch.setenv("GOOGOL_KERNELS", kernels)
+    torch.manual_seed(0)
+    n, off = 6, 30.0
+    inside = torch.eye(2).expand(2, -1, -1) * torch.tensor([[[1.0], [0.0]], [[0.0], [1.0]]])
+    cores = [inside + torch.eye(2) * np.exp(-off) for _ in range(n)]  # component k stays in block k, or nearly
+    joint = TensorRing([Categorical(2)] * n, 2, boundary, cores=cores)()
+    evidence = torch.tensor([[0.0, 1.0, 0.0, 1.0, 1.0, NAN], [0.0] * 5 + [NAN]]).repeat(500, 1)
+    sample = joint.condition(evidence).sample()[:, -1].view(500, 2)
+    given = joint.condition(evidence[:2])
+    probs = given.component_probs()[:, -1, 1]
+    assert (sample.mean(0) - probs).abs().max() < 0.01
+
+
 def integral_transform(sample: Tensor, ring: TensorRing, given: Tensor) -> np.ndarray:
     """F(z_j given z_<j and what is given) of every open variable, ``(S, open)``: uniform if the sampler is right.
 

@@ -44,6 +44,18 @@ struct draws {
     int next;
 };
 
+/* Bonds to draw along a chain for many rows, given the first of each (which a ring ends with as well), or NULL for a
+   train. */
+struct bonds {
+    long links, rows, components, rank, item, shares;
+    const void *weights, *cores, *uniform;
+    const long long *first;
+    long long *bonds;
+    char *scratch;
+    long scratch_size;
+    int next;
+};
+
 /* Normal components of some variables and values of each; with grad_value the gradients are wanted, and log_prob holds
    the gradient by it. */
 struct normals {
@@ -86,6 +98,8 @@ struct functions {
     void (*group[2])(const struct job *, long, long, void *, void *, int);
     long (*scratch_size[2])(const struct job *);
     void (*draw[2])(const struct draws *, long, long);
+    void (*bonds[2])(const struct bonds *, long, void *);
+    long (*bonds_size[2])(const struct bonds *);
     void (*normal[2])(const struct normals *, long, long);
     void (*normal_gradients[2])(const struct normals *, long, long);
 };
@@ -101,7 +115,8 @@ struct functions {
 #include "_kernels.h"
 #define FUNCTIONS(set)                                                                                                 \
     {BYTES, {group_float_##set, group_double_##set}, {scratch_size_float_##set, scratch_size_double_##set}, \
-     {draw_float_##set, draw_double_##set}, {normal_float_##set, normal_double_##set}, \
+     {draw_float_##set, draw_double_##set}, {bonds_float_##set, bonds_double_##set}, \
+     {bonds_size_float_##set, bonds_size_double_##set}, {normal_float_##set, normal_double_##set}, \
      {normal_gradients_float_##set, normal_gradients_double_##set}}
 static const struct functions plain = FUNCTIONS(plain);
 
@@ -176,6 +191,14 @@ static void draw_share(void *argument) {
         chosen->draw[draws->item == 8](draws, draws->count * at / draws->shares, draws->count * (at + 1) / draws->shares);
 }
 
+static void bonds_share(void *argument) {
+    struct bonds *bonds = argument;
+    long groups = ceil_div(bonds->rows, chosen->bytes / bonds->item), at;
+    while ((at = __atomic_fetch_add(&bonds->next, 1, __ATOMIC_RELAXED)) < bonds->shares)
+        for (long group = groups * at / bonds->shares; group < groups * (at + 1) / bonds->shares; group++)
+            chosen->bonds[bonds->item == 8](bonds, group, bonds->scratch + at * bonds->scratch_size);
+}
+
 static void normal_share(void *argument) {
     struct normals *normals = argument;
     long at, all = normals->variables, shares = normals->shares, is_double = normals->item == 8;
@@ -235,6 +258,21 @@ static PyObject *draw(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *bonds(PyObject *self, PyObject *args) {
+    struct bonds bonds = {0};
+    long *sizes[] = {&bonds.item, &bonds.links, &bonds.rows, &bonds.components, &bonds.rank, &bonds.shares};
+    const void *a[5];
+    if (!read_arguments(args, sizes, 6, a, 5)) return NULL;
+    bonds.weights = a[0], bonds.cores = a[1], bonds.first = a[2], bonds.uniform = a[3], bonds.bonds = (void *)a[4];
+    bonds.scratch_size = chosen->bonds_size[bonds.item == 8](&bonds) * chosen->bytes;
+    if (posix_memalign((void **)&bonds.scratch, 64, bonds.shares * bonds.scratch_size)) return PyErr_NoMemory();
+    Py_BEGIN_ALLOW_THREADS
+    run(bonds_share, &bonds, bonds.shares);
+    Py_END_ALLOW_THREADS
+    free(bonds.scratch);
+    Py_RETURN_NONE;
+}
+
 static PyObject *multiply(PyObject *self, PyObject *args) {
     struct job job = {0};
     long *sizes[] = {&job.item,  &job.links,    &job.rows,     &job.components, &job.rank,
@@ -275,6 +313,7 @@ static PyObject *normal(PyObject *self, PyObject *args) {
 static PyMethodDef methods[] = {
     {"multiply", multiply, METH_VARARGS, "Products of chains, their sums and gradients."},
     {"draw", draw, METH_VARARGS, "Indices drawn in proportion to weights."},
+    {"bonds", bonds, METH_VARARGS, "Bonds drawn along chains."},
     {"normal", normal, METH_VARARGS, "Log-densities of normal components, and their gradients."},
     {NULL, NULL, 0, NULL},
 };

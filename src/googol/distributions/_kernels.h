@@ -431,6 +431,61 @@ static TARGET void NAME(draw)(const struct draws *draws, long begin, long end) {
     }
 }
 
+/* How many vectors a thread needs to draw bonds: the weights and the message after every link, and a link. */
+static long NAME(bonds_size)(const struct bonds *d) {
+    return d->links * (d->components + d->rank) + d->rank + d->rank * (d->rank | 1);
+}
+
+/* Draws the bonds of a group of rows: messages go from the last bond to the first, and then each bond is drawn in
+   proportion to an entry of the link's line times the message after it. */
+static TARGET void NAME(bonds)(const struct bonds *d, long group, void *memory) {
+    long m = d->rank, components = d->components, first = group * LANES;
+    long present = d->rows - first < LANES ? d->rows - first : LANES;
+    vec *weights = memory, *messages = weights + d->links * components, *link = messages + (d->links + 1) * m;
+    const REAL *cores = d->cores;
+    vec *message = messages + d->links * m;
+    for (long j = 0; j < m; j++)
+        for (long r = 0; r < LANES; r++)
+            message[j][r] = !d->first || d->first[first + (r < present ? r : present - 1)] == j;
+    for (long t = d->links - 1; t >= 0; t--) {
+        vec *of_link = weights + t * components, *before = messages + t * m, most = (vec){0} + (REAL)TINY;
+        const REAL *in = (const REAL *)d->weights + (t * d->rows + first) * components;
+        for (long r = 0; r < LANES; r++)
+            for (long k = 0; k < components; k++)
+                ((REAL *)of_link)[k * LANES + r] = in[(r < present ? r : present - 1) * components + k];
+        NAME(link)(m, components, of_link, cores + t * components * m * m, link, m | 1);
+        NAME(product)(m, 1, m, link, m | 1, 1, messages + (t + 1) * m, 1, 1, before, 1);
+        for (long j = 0; j < m; j++) most = SELECT(before[j] > most, before[j], most);
+        for (long j = 0; j < m; j++) before[j] /= most;
+    }
+    REAL *sums = (REAL *)link;
+    for (long r = 0; r < present; r++) {
+        const REAL *uniform = (const REAL *)d->uniform + first + r;
+        long long *out = d->bonds + first + r, bond = -1;
+        for (long t = -1; t < d->links; t++, uniform += d->rows, out += d->rows) {
+            const REAL *after = (const REAL *)messages + (t + 1) * m * LANES + r;
+            if (t < 0 && d->first) {
+                *out = bond = d->first[first + r];
+                continue;
+            }
+            for (long j = 0; j < m; j++) sums[j] = t < 0;
+            for (long k = 0; t >= 0 && k < components; k++) {
+                const REAL *line = cores + ((t * components + k) * m + bond) * m;
+                REAL weight = ((const REAL *)weights)[(t * components + k) * LANES + r];
+                for (long j = 0; j < m; j++) sums[j] += weight * line[j];
+            }
+            REAL total = 0;
+            for (long j = 0; j < m; j++) sums[j] = total += sums[j] * after[j * LANES];
+            REAL target = *uniform * total;
+            INTEGER index = 0;
+            for (long j = 0; j < m; j++) index += sums[j] <= target;
+            if (index == m)
+                for (index--; index && sums[index] == sums[index - 1];) index--;
+            *out = bond = index;
+        }
+    }
+}
+
 #undef vec
 #undef bits
 #undef INLINE

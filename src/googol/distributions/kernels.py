@@ -222,6 +222,27 @@ def draw(left: Tensor, of_left: Tensor, right: Tensor | None, of_right: Tensor |
     return index
 
 
+def bonds(weights: Tensor, cores: Tensor, first: Tensor | None, uniform: Tensor) -> Tensor:
+    """The bonds of chains ``A_1 … A_n``, each drawn in proportion to an entry of a link times what follows it.
+
+    Args:
+        weights: Of the matrices of every link, shape ``(n, B, N)``.
+        cores: Shape ``(n, N, m, m)``.
+        first: The first bonds, with which the chains end as well, ``(B,)``; None for trains, whose ends are open.
+        uniform: Numbers of [0, 1), shape ``(n + 1, B)``.
+
+    Returns:
+        Shape ``(n + 1, B)``, the first bonds included.
+    """
+    whole = [None if tensor is None else tensor.detach().contiguous() for tensor in (weights, cores, first, uniform)]
+    drawn = torch.empty(uniform.shape, dtype=torch.int64)
+    (n, rows, components), m = weights.shape, cores.shape[-1]
+    shares = max(1, min(torch.get_num_threads(), -(-rows // lanes(cores))))
+    addresses = (0 if tensor is None else tensor.data_ptr() for tensor in (*whole, drawn))
+    _kernels.bonds(cores.itemsize, n, rows, components, m, shares, *addresses)
+    return drawn
+
+
 class CompiledNormal(torch.autograd.Function):
     """log N(value; component) of every component, and zero (no information) where a value is NaN.
 

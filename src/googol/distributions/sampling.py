@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from googol.distributions import kernels
-from googol.distributions.chain import Boundary, Chain, full_precision, product_tree
+from googol.distributions.chain import Chain, full_precision, product_tree
 from googol.distributions.emissions import Emissions
+from googol.distributions.products import is_lost
 
 # Weights and messages kept at a time, in numbers: larger requests are drawn in parts.
 _NUMBERS = 2**25
@@ -104,43 +105,93 @@ def _indices(chain: Chain, emissions: Emissions, seen: Tensor, columns: list[int
         Shape ``(n, R, count)``; what it says of an observed variable means nothing.
     """
     n, batch = len(chain), len(seen)
-    if columns:
-        emissions = emissions.select(columns)
-        observed = chain.select(columns, emissions.components)
-    # Links of variables that no row observes are the same for all rows: each stretch of them is a single step at first.
-    shared = chain.links(chain.log_scale.new_zeros(n, 1, 1)).squeeze(1)
-    steps: list[Tensor | None] = []  # (1, m, m) each, or None for a link of the rows' own
-    places, trees = [0], []  # the bonds between the steps, and the stretches
-    for j in [*columns, n]:
-        if j > places[-1]:
-            trees.append((len(steps), product_tree(shared[places[-1] : j])))
-            steps.append(trees[-1][1][-1].to(shared.dtype))
-            places.append(j)
-        if j < n:
-            steps.append(None)
-            places.append(j + 1)
+    coarse, own, places, trees = _coarse(chain, emissions, columns)
+    known = emissions.select(columns) if columns else None
     parts = []
-    for block in seen.split(max(32, _SIDE_BY_SIDE // (len(steps) * chain.rank**2))):
-        own = iter(observed.links(emissions.log_prob(block)) if columns else ())
-        of_block = [next(own) if step is None else step for step in steps]
-        parts.append(_bonds(of_block, chain.boundary, len(block), count))
-    coarse = torch.cat(parts, 1)
-    bonds = coarse.new_empty(n + 1, batch * count)
-    bonds[places] = coarse
+    size = coarse.rows_per_block(batch, False) if count == 1 else max(32, _SIDE_BY_SIDE // (len(own) * chain.rank**2))
+    for block in seen.split(size):
+        log_weights = coarse.log_scale.new_zeros(len(own), len(block), coarse.cores.shape[1])
+        if known is not None:
+            of_columns = known.log_prob(block)
+            log_weights = log_weights.to(of_columns.dtype)
+            log_weights[own] = of_columns
+        parts.append(_bonds(coarse, own, log_weights, count))
+    between = torch.cat(parts, 1)
+    bonds = between.new_empty(n + 1, batch * count)
+    bonds[places] = between
     for step, tree in trees:
         stretch = bonds[places[step] : places[step + 1] + 1]
-        stretch.copy_(_bonds_within(tree, coarse[step : step + 2], shared.dtype)[: len(stretch)])
+        stretch.copy_(_bonds_within(tree, between[step : step + 2], chain.cores.dtype)[: len(stretch)])
     return _indices_between(chain, bonds).view(n, batch, count)
 
 
-def _bonds(steps: list[Tensor], boundary: Boundary, rows: int, count: int) -> Tensor:
-    """The bonds between steps, one after the other, ``(steps + 1, R * S)``."""
-    like = steps[0]
-    m = like.shape[-1]
-    # What follows a bond depends on the row and, in a ring, on the first bond: a message for each of its values.
-    message = torch.eye(m).to(like) if boundary == "ring" else torch.ones(1, m).to(like)
-    message = message.expand(rows, -1, -1)  # (R, K, m)
-    messages, log_scale = [message], torch.zeros(message.shape[:2], dtype=torch.float64, device=like.device)
+def _coarse(
+    chain: Chain, emissions: Emissions, columns: list[int]
+) -> tuple[Chain, Tensor, list[int], list[tuple[int, list[Tensor]]]]:
+    """The chain in which each stretch of variables that no row observes is a single link, with one matrix.
+
+    Returns:
+        The chain, which of its links are observed variables, the bonds of the whole chain between its links, and the
+        stretches: which link, and the products of which it is the last.
+    """
+    n = len(chain)
+    shared = chain.links(chain.log_scale.new_zeros(n, 1, 1)).squeeze(1)
+    components = emissions.select(columns).components if columns else 1
+    links: list[int | Tensor] = []
+    places, trees = [0], []
+    for j in [*columns, n]:
+        if j > places[-1]:
+            trees.append((len(links), product_tree(shared[places[-1] : j])))
+            links.append(trees[-1][1][-1][0].to(shared.dtype))
+            places.append(j)
+        if j < n:
+            links.append(j)
+            places.append(j + 1)
+    own = torch.tensor([isinstance(link, int) for link in links], device=shared.device)
+    cores = shared.new_zeros(len(links), components, chain.rank, chain.rank)
+    log_scale = chain.log_scale.new_zeros(len(links), components)
+    if columns:
+        cores[own], log_scale[own] = chain.cores[columns, :components], chain.log_scale[columns, :components]
+    if trees:
+        cores[~own, 0] = torch.stack([link for link in links if isinstance(link, Tensor)])
+    return Chain.of_tensors(cores, log_scale, None, chain.boundary), own, places, trees
+
+
+def _bonds(coarse: Chain, own: Tensor, log_weights: Tensor, count: int) -> Tensor:
+    """The bonds between links, one after the other, ``(links + 1, R * S)``."""
+    if count > 1:
+        return _bonds_by_messages(coarse, own, log_weights, count)
+    # Of one sample the first bond is drawn first, so that what follows a bond depends on the row alone.
+    first, lost = None, None
+    if coarse.boundary == "ring":
+        product = coarse.product(log_weights)
+        weights = product.matrix.diagonal(dim1=1, dim2=2)
+        first, lost = draw(weights.contiguous()), product.log_scale.isinf() | is_lost(weights.sum(-1), product.bound)
+    if kernels.available(coarse.cores):
+        uniform = torch.rand(len(coarse) + 1, log_weights.shape[1], dtype=coarse.cores.dtype)
+        bonds = kernels.bonds(coarse.weights(log_weights), coarse.cores, first, uniform)
+    else:
+        bonds = _bonds_by_messages(coarse, own, log_weights, 1, first)
+    if lost is not None and bool(lost.any()):  # Messages are rescaled one by one.
+        bonds[:, lost] = _bonds_by_messages(coarse, own, log_weights[:, lost], 1)
+    return bonds
+
+
+def _bonds_by_messages(
+    coarse: Chain, own: Tensor, log_weights: Tensor, count: int, first: Tensor | None = None
+) -> Tensor:
+    """The same by messages for every value of the first bond of a ring, unless that is drawn already, ``(R,)``."""
+    rows, m = log_weights.shape[1], coarse.rank
+    matrices = iter(coarse.select(own.nonzero().flatten().tolist()).links(log_weights[own]))
+    shared = coarse.cores[:, :1]
+    steps = [next(matrices) if is_own else link for is_own, link in zip(own.tolist(), shared, strict=True)]
+    # What follows a bond depends on the row and, in a ring, on the first bond.
+    of_every_first = coarse.boundary == "ring" and first is None
+    if first is not None:
+        message = torch.nn.functional.one_hot(first, m).to(shared).unsqueeze(1)
+    else:
+        message = (torch.eye(m) if of_every_first else torch.ones(1, m)).to(shared).expand(rows, -1, -1)  # (R, K, m)
+    messages, log_scale = [message], torch.zeros(message.shape[:2], dtype=torch.float64, device=shared.device)
     for step in reversed(steps):
         message = message @ step.mT
         peak = message.amax(-1, keepdim=True).clamp_min(torch.finfo(message.dtype).tiny)
@@ -148,12 +199,14 @@ def _bonds(steps: list[Tensor], boundary: Boundary, rows: int, count: int) -> Te
         messages.append(message)
     messages.reverse()
 
-    first = message.diagonal(dim1=1, dim2=2) if boundary == "ring" else message.squeeze(1)
-    if boundary == "ring":
-        first = first * (log_scale - log_scale.amax(-1, keepdim=True)).exp().to(like.dtype)
-    bond = draw(first.unsqueeze(1).expand(-1, count, -1).contiguous()).flatten()
-    row = torch.arange(rows, device=like.device).repeat_interleave(count)
-    ending = row * m + bond if boundary == "ring" else row  # which of all messages
+    if first is None:
+        weights = message.squeeze(1)
+        if of_every_first:
+            weights = message.diagonal(dim1=1, dim2=2)
+            weights = weights * (log_scale - log_scale.amax(-1, keepdim=True)).exp().to(shared.dtype)
+        first = draw(weights.unsqueeze(1).expand(-1, count, -1).contiguous()).flatten()
+    row, bond = torch.arange(rows, device=shared.device).repeat_interleave(count), first
+    ending = row * m + bond if of_every_first else row  # which of all messages
     bonds = [bond]
     for step, following in zip(steps, messages[1:], strict=True):
         bond = _draw_of_product(step, bond if len(step) == 1 else row * m + bond, following, ending)
