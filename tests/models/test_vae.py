@@ -1,5 +1,6 @@
 """The bounds of a VAE against exact values on a model that is linear and Gaussian."""
 
+import copy
 import math
 
 import pytest
@@ -149,3 +150,21 @@ def test_weights_from_before_there_was_a_warm_up_load(model):
     model.load_state_dict(older)
     assert model.started
     assert model.kl_weight == 1
+
+
+def test_whether_the_prior_has_started_is_read_when_it_changes_only(model, monkeypatch):
+    """To read a number of a tensor waits for a GPU."""
+    assert model._has_started()
+    reads = []
+    monkeypatch.setattr(torch.Tensor, "__bool__", lambda tensor: reads.append(tensor) or bool(tensor.item()))
+    assert model._has_started()
+    assert not reads
+    model.started.fill_(False)
+    assert not model._has_started()
+    copied = copy.deepcopy(model)
+    copied.started.copy_(torch.tensor(True))
+    assert copied._has_started()
+    copied.load_state_dict(model.state_dict(), assign=True)
+    assert not copied._has_started()
+    with torch.inference_mode():
+        assert not copy.deepcopy(copied)._has_started()

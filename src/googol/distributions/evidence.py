@@ -94,8 +94,7 @@ class EvidenceDistribution(Distribution):
             value = value.to(self.chain.cores.dtype)
         if not self._validate_args or torch.compiler.is_compiling():
             return value
-        if bool(value.isinf().any()):
-            raise ValueError(f"{name} must be finite or NaN (not observed), got an infinite entry")
+        infinite, groups = value.isinf().any(), []
         for positions, _ in self.emissions.groups:
             variable = self.emissions.variables[positions[0]]
             if not variable.is_discrete:
@@ -103,7 +102,12 @@ class EvidenceDistribution(Distribution):
             kind = set(positions)
             columns = [i for i, j in enumerate(self._visible) if j in kind]
             part = value[..., columns]
-            wrong = ~(variable.support.check(part) | part.isnan())
+            groups.append((variable, columns, part, ~(variable.support.check(part) | part.isnan())))
+        if not bool(torch.stack([infinite, *(wrong.any() for *_, wrong in groups)]).any()):
+            return value  # a GPU is waited for once
+        if bool(infinite):
+            raise ValueError(f"{name} must be finite or NaN (not observed), got an infinite entry")
+        for variable, columns, part, wrong in groups:
             if bool(wrong.any()):
                 raise ValueError(
                     f"{name}[…, {columns[int(wrong.nonzero()[0, -1])]}] must be one of 0 … {variable.components - 1}, "

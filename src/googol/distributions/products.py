@@ -86,7 +86,8 @@ def saturate(gradient: Tensor) -> Tensor:
 
 
 def finite(*gradients: Tensor) -> bool:
-    return all(bool(gradient.sum().isfinite()) for gradient in gradients)
+    # One question for all: an infinite sum is infinite or NaN with any other beside it.
+    return bool(torch.stack([gradient.sum() for gradient in gradients]).sum().isfinite()) if gradients else True
 
 
 class MatrixProduct(torch.autograd.Function):

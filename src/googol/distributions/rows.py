@@ -124,9 +124,11 @@ class _LogSums(torch.autograd.Function):
         inputs, gradients = ctx.saved_tensors[: len(ctx.needed)], ctx.saved_tensors[len(ctx.needed) :]
         # The multiple of the expected weights that is nearest, zero if there are no rows.
         factor = (grad @ ctx.expected) / (ctx.expected @ ctx.expected).clamp_min(torch.finfo(grad.dtype).tiny)
-        if not torch.allclose(grad, factor * ctx.expected, rtol=1e-9, atol=0.0):
+        multiple = grad.isclose(factor * ctx.expected, rtol=1e-9, atol=0.0).all()
+        is_multiple, is_one = torch.stack([multiple, factor == 1.0]).tolist()  # a GPU is waited for once
+        if not is_multiple:
             _, gradients = _with_gradients(ctx.chain, ctx.emissions, inputs, ctx.needed, grad)
-        elif bool(factor != 1.0):
+        elif not is_one:
             gradients = [None if gradient is None else gradient * factor.to(gradient.dtype) for gradient in gradients]
         return None, None, None, *gradients
 

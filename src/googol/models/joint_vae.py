@@ -129,7 +129,7 @@ class JointVAE(ConditionalVAE):
             x: Shape ``(B, channels, height, width)``.
             y: Shape ``(B, c)``; NaN = not observed.
         """
-        if not bool(self.started):
+        if not self._has_started():
             return super().loss(x, y)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_autoencoder):
             z, log_q = sample_and_log_prob(self.posterior(x))

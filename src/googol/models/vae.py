@@ -98,6 +98,7 @@ class VAE(nn.Module):
         # Parts of the state, so that training can be resumed: whether the prior is in use yet, and the weight.
         self.register_buffer("started", torch.tensor(warmup_epochs == 0))
         self.register_buffer("kl_weight", torch.tensor(1.0))
+        self._started_when: tuple[Tensor | None, int, bool] = None, 0, False
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
         # Weights saved before there were these belong to a model that uses its prior, with the weight 1.
@@ -168,7 +169,17 @@ class VAE(nn.Module):
 
     def _log_prior_in_training(self, z: Tensor) -> Tensor:
         """log p(z), during the warm-up that of a standard normal prior."""
-        return self.log_prior(z) if bool(self.started) else _log_standard_normal(z)
+        return self.log_prior(z) if self._has_started() else _log_standard_normal(z)
+
+    def _has_started(self) -> bool:
+        """The value of ``started``, which is read when it has been written to: a GPU would be waited for."""
+        if self.started.is_inference():
+            return bool(self.started)
+        tensor, version, value = self._started_when
+        if tensor is not self.started or version != self.started._version:
+            value = bool(self.started)
+            self._started_when = self.started, self.started._version, value
+        return value
 
     def _terms(
         self, x: Tensor, sample_shape: tuple[int, ...], log_prior: Callable[[Tensor], Tensor]
