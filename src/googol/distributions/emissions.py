@@ -27,7 +27,7 @@ class Emissions:
     ) -> None:
         self.variables = variables
         self.groups = groups
-        self.components = max(variable.components for variable in variables)
+        self.components = max(self._kind(positions).components for positions, _ in groups)
         self._like = like.new_empty(0)
 
     def _kind(self, positions: list[int]) -> Variable:

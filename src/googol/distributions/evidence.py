@@ -124,12 +124,13 @@ class EvidenceDistribution(Distribution):
         if value is None:
             evidence = self._empty(torch.Size()) if self._evidence is None else self._evidence
             return evidence.reshape(-1, len(self.chain)), None, evidence.shape[:-1]
-        shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
-        value = value.expand(*shape, -1)
         if self._evidence is None:  # Then no variable of the chain is hidden.
+            shape = value.shape[:-1]
             order = sorted(range(len(self._visible)), key=self._visible.__getitem__)
             along = value if order == sorted(order) else value[..., order]
             return along.reshape(-1, len(self.chain)), None, shape
+        shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+        value = value.expand(*shape, -1)
         full = self._empty(shape).to(value.dtype)
         full[..., self._visible] = value
         evidence = self._evidence

@@ -124,7 +124,8 @@ class _LogSums(torch.autograd.Function):
         inputs, gradients = ctx.saved_tensors[: len(ctx.needed)], ctx.saved_tensors[len(ctx.needed) :]
         # The multiple of the expected weights that is nearest, zero if there are no rows.
         factor = (grad @ ctx.expected) / (ctx.expected @ ctx.expected).clamp_min(torch.finfo(grad.dtype).tiny)
-        multiple = grad.isclose(factor * ctx.expected, rtol=1e-9, atol=0.0).all()
+        nearest = factor * ctx.expected
+        multiple = ((grad - nearest).abs() <= 1e-9 * nearest.abs()).all()
         is_multiple, is_one = torch.stack([multiple, factor == 1.0]).tolist()  # a GPU is waited for once
         if not is_multiple:
             _, gradients = _with_gradients(ctx.chain, ctx.emissions, inputs, ctx.needed, grad)
