@@ -4,13 +4,16 @@
 
 All have the default networks for 28 × 28 images, convolutional or fully connected, 32 latents and batches of 128
 images; the others have a ring or train of rank 20 with 10 components a latent, alone or with one label of 10 values.
-Steps are taken in turns. Writes ``results/bench/prior_cost.md``.
+Steps are taken in turns. Writes ``results/bench/prior_cost.md``; ``--compile`` instead prints some of them beside their
+compiled forms.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,10 +31,10 @@ BATCH, LATENTS, COMPONENTS, RANK = 128, 32, 10, 20
 SHAPE = (1, 28, 28)
 
 
-def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+def step(model: Any, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
     """One step of training."""
     optimizer.zero_grad()
-    model.loss(x, y)["loss"].backward()  # type: ignore[operator]
+    model.loss(x, y)["loss"].backward()
     optimizer.step()
 
 
@@ -44,11 +47,21 @@ def main() -> None:
     """Measures, prints, and writes the page."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
-    threads: int = parser.parse_args().threads
+    parser.add_argument("--compile", action="store_true")
+    given = parser.parse_args()
+    threads: int = given.threads
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     x, y = torch.rand(BATCH, *SHAPE), torch.randint(10, (BATCH, 1)).float()
     y[torch.rand(BATCH) < 0.5] = torch.nan
+
+    def jobs(name: str, model: Any) -> dict[str, Job]:
+        found = {name: job(model, x, y)}
+        if given.compile:
+            compiled = copy.deepcopy(model)
+            compiled.loss = torch.compile(compiled.loss, dynamic=False)
+            found[f"{name}, compiled"] = job(compiled, x, y)
+        return found
 
     def parts(width: int) -> tuple[nn.Module, nn.Module]:
         if not width:
@@ -72,7 +85,10 @@ def main() -> None:
             "train, label weight": joint("train", width, label_weight=50.0),
             "train, label and consistency weight": joint("train", width, label_weight=50.0, consistency_weight=10.0),
         }
-        times = in_turns({name: job(model, x, y) for name, model in models.items()}, seconds=20, at_most=100)
+        if given.compile:  # each takes a minute at first
+            models = {name: models[name] for name in ("standard normal", "ring", "ring with a label")}
+        each = [jobs(name, model) for name, model in models.items()]
+        times = in_turns({k: v for part in each for k, v in part.items()}, seconds=20, at_most=100)
         base = times["standard normal"]
         rows += [
             [str(width) if width else "MLP, 300-300", name, f"{1e3 * t:.1f}", f"{t / base:.2f}"]
@@ -83,6 +99,8 @@ def main() -> None:
     least = 1e3 * operations * in_turns({"product": product}, seconds=5)["product"] / of_product
     table = markdown_table(["networks, width", "prior", "ms a step", "ratio"], rows)
     print(table)
+    if given.compile:
+        return
     head = "# What the prior adds to a training step\n\n`python -m benchmarks.prior_cost`: batch 128, 32 latents, "
     text = (
         f"{head}10 components, rank 20; medians of steps in turns, {threads} thread(s).\n\n{table}\n\n"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from googol.distributions import Categorical, Normal, TensorRing
+from googol.distributions import Categorical, Normal, TensorRing, operators
 from googol.distributions.chain import Chain
 
 BOUNDARIES = ["ring", "train"]
@@ -74,5 +74,55 @@ def test_a_density_under_torch_compile(discrete, boundary):
         leaf = value.clone().requires_grad_()
         log_prob = function(leaf)
         results.append((log_prob.detach(), *torch.autograd.grad(log_prob.sum(), (leaf, *ring.parameters()))))
+    for actual, expected in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("weights", [torch.full((7,), 0.5), torch.linspace(-1, 1, 7)])
+def test_the_operator_forms_gradients_along_with_values(weights, monkeypatch):
+    """Weights that are a multiple of those expected need no second pass; others do."""
+    log_weights, cores, log_scale, log_cores, boundary = arguments("ring", 2.0, True)
+    log_weights = log_weights.detach().repeat(1, 2, 1)[:, :7].requires_grad_()
+    weights, ones = weights.double(), torch.ones(7, dtype=torch.float64)
+    chain, passes = Chain.of_tensors(cores, log_scale, log_cores, boundary), []
+    log_sum = Chain.log_sum
+    monkeypatch.setattr(Chain, "log_sum", lambda *given: passes.append(1) or log_sum(*given))
+    value = operators.log_sum(chain, log_weights, ones)
+    found = torch.autograd.grad(value, (log_weights, cores), weights)
+    assert len(passes) == (1 if weights[0] == weights[-1] else 2)
+    expected = log_sum(chain, log_weights)
+    assert torch.equal(value, expected)
+    torch.testing.assert_close(found, torch.autograd.grad(expected, (log_weights, cores), weights))
+
+
+def test_log_sums_with_gradients_are_an_operator():
+    given = arguments("ring", 2.0, True)
+    expected = torch.ones(5, dtype=torch.float64)
+    torch.library.opcheck(
+        torch.ops.googol.log_sum_gradients.default, (expected, *given), test_utils=("test_schema", "test_faketensor")
+    )
+    gradients = list(
+        torch.ops.googol.log_sum_gradients(expected, *(x.detach() if isinstance(x, Tensor) else x for x in given))
+    )
+    again = (2 * expected, expected, gradients[1:], *given)
+    torch.library.opcheck(
+        torch.ops.googol.log_sum_gradients_again.default, again, test_utils=("test_schema", "test_faketensor")
+    )
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_several_marginals_under_torch_compile(boundary):
+    torch.manual_seed(0)
+    ring = TensorRing([Normal(3)] * 4 + [Categorical(2)], 4, boundary)
+    value = torch.cat([torch.randn(7, 4), torch.randint(2, (7, 1))], 1)
+    value[2, 4] = torch.nan
+
+    def loss() -> Tensor:
+        both, codes = ring().log_marginals(value, [range(5), range(4)])
+        return (3 * both - 2 * codes).mean()
+
+    results = []
+    for function in (torch.compile(loss, fullgraph=True, backend="aot_eager"), loss):
+        results.append((function().detach(), *torch.autograd.grad(function(), ring.parameters())))
     for actual, expected in zip(*results, strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)

@@ -7,6 +7,11 @@ from lightning_fabric.plugins.precision import MixedPrecision
 from tiny_run import TinyVAE, tiny_data
 from torch import Tensor
 
+from googol.distributions import Categorical, Normal, TensorRing
+from googol.likelihoods import Bernoulli
+from googol.models import JointVAE
+from googol.networks import MLPDecoder, MLPEncoder
+from googol.posteriors import DiagonalNormal
 from googol.priors import FlowPrior, NormalMixture
 from googol.training import TrainingSettings
 from googol.training.learner import Learner
@@ -76,3 +81,42 @@ def test_a_prior_learns_at_its_own_rate_but_not_the_networks_in_it() -> None:
         "prior.base.loc",
         "prior.base.log_scale",
     }
+
+
+def joint_model() -> JointVAE:
+    torch.manual_seed(0)
+    posterior = DiagonalNormal(MLPEncoder((1, 4, 4), 4, hidden=(8,)), 2)
+    ring = TensorRing([Normal(3)] * 2 + [Categorical(3)], 3)
+    return JointVAE(
+        ring, posterior, Bernoulli(MLPDecoder(2, (1, 4, 4), hidden=(8,))), label_weight=2.0, warmup_epochs=1
+    )
+
+
+def test_a_compiled_loss_is_the_same_before_and_after_the_warm_up(monkeypatch) -> None:
+    validation = torch.distributions.Distribution._validate_args  # torch.compile switches it off for good
+    compiled = []
+
+    def compile_quickly(function, **options):
+        compiled.append(function)
+        return compile_loss(function, backend="aot_eager", **options)
+
+    compile_loss = torch.compile
+    monkeypatch.setattr(torch, "compile", compile_quickly)
+    fabric, data, terms = Fabric(accelerator="cpu", devices=1), tiny_data(20), []
+    try:
+        for wanted in (False, True):
+            settings = TrainingSettings(accelerator="cpu", compile=wanted)
+            learner = Learner(fabric, joint_model(), data, settings, total_steps=10)
+            for epoch in range(2):
+                learner.model.on_epoch_start(epoch, lambda: iter([(data.pixels(slice(None)), data.conditions)]))
+                torch.manual_seed(epoch)
+                found = learner.gradient(torch.arange(20), epoch)
+                gradients = {name: p.grad for name, p in learner.model.named_parameters() if p.grad is not None}
+                terms.append(found | {name: value.clone() for name, value in gradients.items()})
+                learner.update(epoch)
+    finally:
+        torch.distributions.Distribution.set_default_validate_args(validation)
+    assert len(compiled) == 1
+    for plain, other in zip(terms[:2], terms[2:], strict=True):
+        torch.testing.assert_close(other, plain, rtol=1e-4, atol=1e-5)
+    assert set(terms[0]) < set(terms[1])  # the ring has a gradient after the warm-up

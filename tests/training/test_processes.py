@@ -46,3 +46,50 @@ def test_two_processes_learn_as_one_with_twice_the_batch(tmp_path: Path) -> None
         for name in ("loss", "reconstruction", "kl"):
             assert (row[name] == "") == (expected[name] == "") == (name == "kl" and row["epoch"] == "1")
             assert float(row[name] or 0) == pytest.approx(float(expected[name] or 0), rel=1e-3)
+
+
+RING = """
+import sys
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from googol.distributions import Categorical, Normal, TensorRing
+
+class Loss(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.ring = TensorRing([Normal(4)] * 5 + [Categorical(2)], 6)
+
+    def forward(self, value):
+        both, codes = self.ring().log_marginals(value, [range(6), range(5)])
+        return -(self.ring().log_prob(value) + both - 0.3 * codes).mean()
+
+def values():
+    torch.manual_seed(1)
+    value = torch.cat([torch.randn(64, 5), torch.randint(2, (64, 1))], 1)
+    return value.masked_fill(torch.rand(64, 6) < 0.2, torch.nan)
+
+if __name__ == "__main__":
+    folder, rank = sys.argv[1], int(sys.argv[2])
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    model = DistributedDataParallel(Loss())
+    model(values()[rank::2]).backward()
+    torch.save([parameter.grad for parameter in model.parameters()], f"{folder}/rank{rank}.pt")
+    torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_give_a_ring_the_gradient_of_one(tmp_path: Path) -> None:
+    arguments = [[sys.executable, "-c", RING, str(tmp_path), str(rank)] for rank in range(2)]
+    processes = [subprocess.Popen(each) for each in arguments]
+    assert [process.wait(timeout=60) for process in processes] == [0, 0]
+    found = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    names: dict = {"__name__": "ring"}
+    exec(RING, names)
+    model = names["Loss"]()
+    model(names["values"]()).backward()
+    expected = [parameter.grad for parameter in model.parameters()]
+    assert all(gradient.abs().max() > 0 for gradient in expected)
+    for actual in found:
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-6)

@@ -134,7 +134,8 @@ class TensorRingDistribution(EvidenceDistribution):
     def _log_total(self) -> Tensor:
         """log Z in double precision."""
         rows, _, shape = self._rows(None)
-        return self.chain.log_sum(self.emissions.log_prob(rows)).view(shape)
+        ones = torch.ones(len(rows), dtype=torch.float64, device=rows.device)
+        return _rows.log_sums(self.chain, self.emissions, rows, ones).view(shape)
 
     def component_probs(self, value: Tensor | None = None) -> Tensor:
         """p(s_j given v) of every variable, whether it is observed or not.

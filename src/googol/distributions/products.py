@@ -85,6 +85,16 @@ def saturate(gradient: Tensor) -> Tensor:
     return gradient.clamp(-largest, largest)
 
 
+def common_factor(grad: Tensor, expected: Tensor) -> float | None:
+    """The factor by which all weights are those expected, in double precision; None if there is no such."""
+    # That of the nearest multiple, zero if there are no rows.
+    factor = (grad @ expected) / (expected @ expected).clamp_min(torch.finfo(grad.dtype).tiny)
+    nearest = factor * expected
+    is_multiple = ((grad - nearest).abs() <= 1e-9 * nearest.abs()).all()
+    found, number = torch.stack([is_multiple.to(factor), factor]).tolist()  # a GPU is waited for once
+    return float(number) if found else None
+
+
 def finite(*gradients: Tensor) -> bool:
     # One question for all: an infinite sum is infinite or NaN with any other beside it.
     return bool(torch.stack([gradient.sum() for gradient in gradients]).sum().isfinite()) if gradients else True

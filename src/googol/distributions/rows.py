@@ -19,7 +19,7 @@ from googol.distributions import operators
 from googol.distributions.blocks import Boundary
 from googol.distributions.chain import Chain
 from googol.distributions.emissions import Emissions
-from googol.distributions.products import is_lost
+from googol.distributions.products import common_factor, is_lost
 
 
 def log_sums(chain: Chain, emissions: Emissions, rows: Tensor, expected: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def log_sums(chain: Chain, emissions: Emissions, rows: Tensor, expected: Tensor)
         Shape ``(B,)``.
     """
     if torch.compiler.is_compiling():
-        return operators.log_sum(chain, emissions.log_prob(rows))
+        return operators.log_sum(chain, emissions.log_prob(rows), expected)
     tensors = _tensors(chain, emissions)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (rows, *tensors)):
         result: Tensor = _LogSums.apply(chain, emissions, expected, rows, *tensors)
@@ -49,8 +49,11 @@ def log_sums_of_subsets(chain: Chain, emissions: Emissions, rows: Tensor, includ
         rows: Values of shape ``(B, n)``, NaN = summed out.
         included: Which variables each subset holds, ``(S, n)``.
     """
-    same = (included == included[:1]).all(0).tolist()
-    order, shared = _longest_run(same, chain.boundary)
+    # A compiler cannot look, and its operator knows whole sums only.
+    shared = 0
+    if not torch.compiler.is_compiling():
+        same = (included == included[:1]).all(0).tolist()
+        order, shared = _longest_run(same, chain.boundary)
     if shared == len(chain) or 2 * shared < len(chain):
         parts = [rows.masked_fill(~subset, torch.nan) for subset in included]
         return torch.stack([log_sums(chain, emissions, part, rows.new_ones(len(rows)).double()) for part in parts])
@@ -122,15 +125,11 @@ class _LogSums(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         inputs, gradients = ctx.saved_tensors[: len(ctx.needed)], ctx.saved_tensors[len(ctx.needed) :]
-        # The multiple of the expected weights that is nearest, zero if there are no rows.
-        factor = (grad @ ctx.expected) / (ctx.expected @ ctx.expected).clamp_min(torch.finfo(grad.dtype).tiny)
-        nearest = factor * ctx.expected
-        multiple = ((grad - nearest).abs() <= 1e-9 * nearest.abs()).all()
-        is_multiple, is_one = torch.stack([multiple, factor == 1.0]).tolist()  # a GPU is waited for once
-        if not is_multiple:
+        factor = common_factor(grad, ctx.expected)
+        if factor is None:
             _, gradients = _with_gradients(ctx.chain, ctx.emissions, inputs, ctx.needed, grad)
-        elif not is_one:
-            gradients = [None if gradient is None else gradient * factor.to(gradient.dtype) for gradient in gradients]
+        elif factor != 1.0:
+            gradients = [None if gradient is None else gradient * factor for gradient in gradients]
         return None, None, None, *gradients
 
 

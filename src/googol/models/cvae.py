@@ -103,12 +103,13 @@ class CVAE(CodedConditionsVAE):
             x: Shape ``(B, channels, height, width)``.
             y: Shape ``(B, c)``; NaN = not observed.
         """
+        log_prior = self._log_prior_in_training()
         predicted = self.posterior.predict(x)
         full = self._filled(y, predicted.sample())
         z, log_q = sample_and_log_prob(self.posterior(x, full))
         terms = {
             "reconstruction": -self._decoded(z, full).log_prob(x).mean(),
-            "kl": (log_q - self._log_prior_in_training(z)).mean(),
+            "kl": (log_q - log_prior(z)).mean(),
             "log_p_y": self.condition_prior().log_prob(y).mean(),
             "log_r_y_given_x": predicted.log_prob(y).mean(),
         }

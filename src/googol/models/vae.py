@@ -150,7 +150,8 @@ class VAE(nn.Module):
 
         Of several layers of codes, the divergence of each comes too, the top one first.
         """
-        _, log_likelihood, divergences = self._layers(x, (), self._log_prior_in_training)
+        log_prior = self._log_prior_in_training()
+        _, log_likelihood, divergences = self._layers(x, (), log_prior)
         return self._bound_terms(log_likelihood, divergences)
 
     def _bound_terms(self, log_likelihood: Tensor, divergences: list[Tensor]) -> dict[str, Tensor]:
@@ -167,13 +168,13 @@ class VAE(nn.Module):
             terms |= {f"kl_{number}": term for number, term in enumerate(each, 1)}
         return terms
 
-    def _log_prior_in_training(self, z: Tensor) -> Tensor:
+    def _log_prior_in_training(self) -> Callable[[Tensor], Tensor]:
         """log p(z), during the warm-up that of a standard normal prior."""
-        return self.log_prior(z) if self._has_started() else _log_standard_normal(z)
+        return self.log_prior if self._has_started() else _log_standard_normal
 
     def _has_started(self) -> bool:
         """The value of ``started``, which is read when it has been written to: a GPU would be waited for."""
-        if self.started.is_inference():
+        if torch.compiler.is_compiling() or self.started.is_inference():  # a compiler takes what is kept for constant
             return bool(self.started)
         tensor, version, value = self._started_when
         if tensor is not self.started or version != self.started._version:

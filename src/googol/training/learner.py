@@ -26,12 +26,15 @@ class BatchLoss(nn.Module):
     Arguments:
         model: The model, with `loss(x, y)`.
         data: The training data, on the model's device.
+        compiled: Whether PyTorch compiles the loss.
     """
 
-    def __init__(self, model: Any, data: Dataset) -> None:
+    def __init__(self, model: Any, data: Dataset, *, compiled: bool = False) -> None:
         super().__init__()
         self.model = model
         self.data = data
+        # Batches have two sizes at most: a graph for each is faster than one for all.
+        self.loss = torch.compile(model.loss, dynamic=False) if compiled else model.loss
 
     def forward(self, index: Tensor, player: str | None) -> dict[str, Tensor]:
         """The terms of the loss of some of the images, of a game that of one player.
@@ -40,7 +43,7 @@ class BatchLoss(nn.Module):
             ValueError: If a term is not a scalar, or there is no "loss".
         """
         x, y = self.data.pixels(index), self.data.conditions[index]
-        terms: dict[str, Tensor] = self.model.loss(x, y, *([] if player is None else [player]))
+        terms: dict[str, Tensor] = self.loss(x, y, *([] if player is None else [player]))
         if "loss" not in terms:
             raise ValueError(f'expected a term "loss" from loss(x, y), got {list(terms)}')
         for name, value in terms.items():
@@ -126,7 +129,8 @@ class Learner:
         players = {name: Player(name, model, each, own, settings, fused=fused) for name, each in named.items()}
         self.players = list(players.values())
         self.turns = [players[name] for name in getattr(model, "turns", [None])]
-        self.batch_loss, *wrapped = fabric.setup(BatchLoss(model, data), *(each.optimizer for each in self.players))
+        batch_loss = BatchLoss(model, data, compiled=settings.compile)
+        self.batch_loss, *wrapped = fabric.setup(batch_loss, *(each.optimizer for each in self.players))
         self.wrapped = dict(zip(players, wrapped, strict=True))
         self.average = copy.deepcopy(model).requires_grad_(False) if settings.average_weights else None
 
