@@ -1,14 +1,15 @@
 """Speed and memory of the tensor ring beside the plain published algorithm, in one process and in turns.
 
 Run: ``python -m benchmarks.tensor_ring``; writes ``results/bench/tensor_ring.md`` and ``.json``, and adds a line to
-``results/bench/history.csv``. ``--grid`` measures densities for every number of variables, components, rank and batch
-as well, which takes an hour, and writes ``grid.md``.
+``results/bench/history.csv``. ``--full`` measures densities for every number of variables, components, rank and batch
+instead, which takes half an hour, and writes ``grid.md`` and ``grid.json``; ``--part I/K`` takes every K-th of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -30,28 +31,47 @@ from googol.distributions import Categorical, Normal, TensorRing
 from googol.distributions.blocks import Boundary
 
 OUT = Path("results/bench")
+MOST_BYTES = 8e9
 VARIABLES = 100
 Row = dict[str, float | str]
 LIMITS = """What bounds the ratios: a large matrix product runs at the *matrix rate*, and the formula's own operations,
 2 d B (m³ + N m²) of them for a density and three times as many with its gradient, take that long at least. The plain
 algorithm runs at 12 to 20 % of the matrix rate at rank 20 and 40 and batch 128, so that a program at the full rate
 would be 5 to 8 times faster there; at rank 10 the calls from Python and the components' densities are what is left.
-Sampling given evidence forms a message for every value of the first bond of a ring, m³ operations a row and step, by
-PyTorch's batched products, which reach half of the matrix rate for 20 × 20 while they are in cache. Where every row has
-a pattern of its own there is a step for every variable: 10,000 rows of 110 variables took 3.5 s.
+Of a ring with evidence the first bond is drawn from the product of a row's links, m³ operations a link; what follows
+then takes N m². Where every row has a pattern of its own, no stretch of the chain is the same for all rows, and these
+are the operations of a density with those of its links once more: 35 billion for 10,000 rows of 110 variables.
 """
 
 
+def bytes_of_plain(components: int, rank: int, batch: int, variables: int, grad: bool) -> float:
+    """About what the plain algorithm keeps: products of densities and cores, and for a gradient three matrices
+    a row and variable.
+    """
+    return 4.0 * batch * rank**2 * (2 * components + 3 * variables if grad else components + 3)
+
+
+def _size(components: int, rank: int, batch: int, variables: int) -> str:
+    size = f"N {components}, rank {rank}, batch {batch}"
+    return size if variables == VARIABLES else f"{variables} variables, {size}"
+
+
 def log_densities(
-    components: int, rank: int, batch: int, variables: int = VARIABLES, boundary: Boundary = "ring", seconds: float = 8
+    components: int,
+    rank: int,
+    batch: int,
+    variables: int = VARIABLES,
+    boundary: Boundary = "ring",
+    *,
+    in_grid: bool = False,
 ) -> Iterator[Row]:
-    """Forward, and forward with backward: times and memory."""
+    """Forward, and forward with backward: times and, outside the grid, memory. In the grid the plain algorithm is left
+    out where it would need too much of that.
+    """
     ring = TensorRing([Normal(components)] * variables, rank, boundary)
     plain = PlainRing(TensorRing([Normal(components)] * variables, rank))
     v = torch.randn(batch, variables)
-    size = f"N {components}, rank {rank}, batch {batch}"
-    if variables != VARIABLES:
-        size = f"{variables} variables, {size}"
+    size = _size(components, rank, batch, variables)
     if boundary != "ring":
         size += f", a {boundary}"
 
@@ -65,32 +85,43 @@ def log_densities(
 
     product, operations = matrix_product_rate()
     for what, job in (("forward", forward), ("forward + backward", backward)):
-        jobs: dict[str, Job] = {"ours": partial(job, "ours"), "plain": partial(job, "plain"), "product": product}
-        times = in_turns(jobs, seconds=seconds)
-        row: Row = {"what": f"{what}: {size}", "ours": times["ours"], "ratio": times["plain"] / times["ours"]}
-        if what == "forward":
-            own = 2.0 * variables * batch * ((rank if boundary == "ring" else 1) + components) * rank**2
+        jobs: dict[str, Job] = {"ours": partial(job, "ours"), "product": product}
+        if not in_grid or bytes_of_plain(components, rank, batch, variables, what != "forward") < MOST_BYTES:
+            jobs["plain"] = partial(job, "plain")
+        # In the grid the slowest run takes half a minute.
+        times = in_turns(jobs, seconds=2 if in_grid else 8, at_least=1 if in_grid else 3)
+        row: Row = {"what": f"{what}: {size}", "ours": times["ours"]}
+        if "plain" in times:
+            row["ratio"] = times["plain"] / times["ours"]
+        own = 2.0 * variables * batch * ((rank if boundary == "ring" else 1) + components) * rank**2
+        own *= 1 if what == "forward" else 3
+        if what == "forward" or in_grid:
             row["of the matrix rate"] = own / times["ours"] / (operations / times["product"])
-        else:
+        if what != "forward" and not in_grid:
             row["memory ratio"] = peak_memory(lambda: backward("plain")) / peak_memory(lambda: backward("ours"))
         yield row
 
 
-def samples(rank: int, count: int, given: bool) -> Row:
-    """Drawing, with or without ten observed discrete variables."""
-    variables = [Normal(10)] * VARIABLES + [Categorical(2)] * 10 * given
+def samples(rank: int, count: int, given: str = "") -> Row:
+    """Drawing, given nothing, ``ten`` discrete variables, or every row ``half`` of all variables of its own."""
+    variables = [Normal(10)] * VARIABLES + [Categorical(2)] * (10 if given else 0)
     ring = TensorRing(variables, rank)
     plain = PlainRing(ring)
     evidence = None
     if given:
         evidence = torch.full((count, len(variables)), torch.nan)
+        if given == "half":
+            evidence[:, :VARIABLES] = torch.randn(count, VARIABLES)
         evidence[:, VARIABLES:] = torch.randint(2, (count, 10)).float()
+        if given == "half":
+            evidence[torch.rand_like(evidence) < 0.5] = torch.nan
 
     def ours() -> None:
         ring().sample((count,)) if evidence is None else ring().condition(evidence).sample()
 
     times = in_turns({"ours": ours, "plain": lambda: plain.sample(count, evidence)}, seconds=8, at_least=1)
-    what = f"sampling {count}{', ten observed' if given else ''}: rank {rank}"
+    observed = {"": "", "ten": ", ten observed", "half": ", half observed, another half in each row"}[given]
+    what = f"sampling {count}{observed}: rank {rank}"
     return {"what": what, "ours": times["ours"], "ratio": times["plain"] / times["ours"]}
 
 
@@ -116,12 +147,14 @@ def lengths(rank: int, batch: int) -> list[list[str]]:
 
 def as_table(rows: list[Row]) -> str:
     """The rows in Markdown."""
-    table = []
+    header, table = ["what", "ours, ms", "plain / ours", "memory, plain / ours", "of the matrix rate"], []
     for row in rows:
         memory = f"{row['memory ratio']:.1f}" if "memory ratio" in row else ""
         rate = f"{row['of the matrix rate']:.0%}" if "of the matrix rate" in row else ""
-        table.append([str(row["what"]), f"{float(row['ours']) * 1e3:.1f}", f"{row['ratio']:.1f}", memory, rate])
-    return markdown_table(["what", "ours, ms", "plain / ours", "memory, plain / ours", "of the matrix rate"], table)
+        ratio = f"{row['ratio']:.1f}" if "ratio" in row else ""
+        table.append([str(row["what"]), f"{float(row['ours']) * 1e3:.1f}", ratio, memory, rate])
+    columns = [i for i in range(len(header)) if any(line[i] for line in table)]
+    return markdown_table([header[i] for i in columns], [[line[i] for i in columns] for line in table])
 
 
 def remember(rows: list[Row]) -> None:
@@ -133,32 +166,46 @@ def remember(rows: list[Row]) -> None:
     write(path, "\n".join(lines) + "\n")
 
 
-def whole_grid() -> None:
-    """Densities for every combination of sizes; the slow plain algorithm runs three times each."""
-    sizes = itertools.product((10, 20), (10, 20, 40), (128, 1024), (16, 100, 256, 1000))
-    rows = [row for size in sizes for row in log_densities(*size, seconds=1)]
-    page = f"# Densities of many sizes\n\n`python -m benchmarks.tensor_ring --grid`\n\n{as_table(rows)}\n"
-    print(page)
+def whole_grid(part: int, parts: int, threads: int) -> None:
+    """Densities for combinations of sizes, whose rows take the place of those measured before."""
+    path = OUT / "grid.json"
+    found = {str(row["what"]): row for row in json.loads(path.read_text())["rows"]} if path.exists() else {}
+    sizes = list(itertools.product((10, 20), (10, 20, 40), (128, 1024), (16, 100, 256, 1000)))
+    for size in sizes[part - 1 :: parts]:
+        for row in log_densities(*size, in_grid=True):
+            print(as_table([row]).splitlines()[-1], flush=True)
+            found[str(row["what"])] = row
+    rows = [row for size in sizes for name, row in found.items() if name.endswith(f": {_size(*size)}")]
+    clock = f"{threads} threads" if threads > 1 else "the processor's time with one thread"
+    page = (
+        "# Densities of many sizes\n\n`python -m benchmarks.tensor_ring --full`: float32, medians of runs in turns, "
+        f"{clock}. The matrix rate counts the formula's own operations, three times as many with a gradient. The plain "
+        f"algorithm is left out where it would keep more than {MOST_BYTES / 1e9:.0f} GB.\n\n{as_table(rows)}\n"
+    )
     write(OUT / "grid.md", page)
+    write_json(path, {"machine": machine(), "rows": rows})
 
 
 def main() -> None:
     """Measures, prints, and writes the page."""
     parser = argparse.ArgumentParser(description="The tensor ring beside the plain algorithm.")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--grid", action="store_true")
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--part", default="1/1")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
-    if given.grid:
-        whole_grid()
+    if given.full:
+        part, parts = map(int, given.part.split("/"))
+        whole_grid(part, parts, given.threads)
         return
     rows: list[Row] = []
     for sizes in ((10, 10, 128), (10, 20, 128), (10, 40, 128), (10, 10, 1024), (10, 20, 1024), (20, 20, 1024)):
         rows += log_densities(*sizes)
     rows += log_densities(10, 20, 128, boundary="train")
     for count in (128, 10_000):
-        rows += [samples(20, count, False), samples(20, count, True)]
+        rows += [samples(20, count), samples(20, count, "ten")]
+    rows.append(samples(20, 1000, "half"))
     ratios, linear = as_table(rows), lengths(20, 128)
     per_variable = markdown_table(["variables", "forward, µs a variable", "forward + backward, µs a variable"], linear)
     threads = f"{given.threads} threads" if given.threads > 1 else "the processor's time with one thread"
