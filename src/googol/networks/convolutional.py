@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from googol.networks.layers import check_image_shape, check_trailing, scaled
+from googol.networks.layers import ConvolutionalDecoder, ConvolutionalEncoder, check_image_shape, scaled
 
 # Features between the two fully connected layers.
 HIDDEN = 256
@@ -30,7 +30,7 @@ class _Images(nn.Unflatten):
         return super().forward(input).contiguous(memory_format=torch.channels_last)
 
 
-class ConvEncoder(nn.Module):
+class ConvEncoder(ConvolutionalEncoder):
     r"""Six convolutions followed by two fully connected layers, with SiLU between them.
 
     Every second convolution halves the image, so the cost falls early. There is no normalization over the
@@ -67,16 +67,8 @@ class ConvEncoder(nn.Module):
         layers += [nn.Flatten(), scaled(nn.Linear(channels[-1] * height * breadth, HIDDEN)), nn.SiLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(HIDDEN, outputs)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (…, channels, height, width) to vectors (…, outputs)."""
-        check_trailing("x", x, self.image_shape)
-        batch = x.shape[:-3]
-        images = x.reshape(batch.numel(), *self.image_shape).contiguous(memory_format=torch.channels_last)
-        codes = self.layers(images)
-        return codes.reshape(*batch, codes.shape[-1])
 
-
-class ConvDecoder(nn.Module):
+class ConvDecoder(ConvolutionalDecoder):
     r"""Two fully connected layers followed by six transposed convolutions: the mirror image of `ConvEncoder`.
 
     References:
@@ -118,10 +110,3 @@ class ConvDecoder(nn.Module):
             if isinstance(layer, nn.ConvTranspose2d):
                 scaled(layer)
         self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Vectors (…, latents) to images (…, channels, height, width)."""
-        check_trailing("z", z, (self.latents,))
-        batch = z.shape[:-1]
-        images = self.layers(z.reshape(batch.numel(), self.latents))
-        return images.reshape(*batch, *self.image_shape)
