@@ -304,6 +304,8 @@ def test_runs_that_cannot_be_opened(folder: Path, tmp_path: Path, change: str, m
         (["train", "joint-vae", "--data", "rows", "--out", "new"], "conditions.csv"),
         (["train", "joint-vae", "--out", "RUN"], "RUN"),
         (["train", "joint-vae", "--out", "new", "--missing", "1.5"], "1.5"),
+        (["train", "joint-vae", "--out", "new", "--labels", "-3"], "labels must be at least 1, got -3"),
+        (["train", "joint-vae", "--out", "new", "--labels", "9", "--missing", "0.5"], "say one of them"),
         (["train", "joint-vae", "--out", "new", "likelihood:autoregressive"], "consistency_weight must be 0"),
         (["train", "hvae", "--out", "new", "--latents", "3", "0"], "latents must be at least 1, got 0"),
         (["train", "pixelcnn", "--out", "new", "--likelihood.kernel", "4"], "kernel must be odd"),

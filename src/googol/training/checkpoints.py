@@ -78,13 +78,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: If the file is damaged, no checkpoint, or from a newer version of googol.
     """
+    content = io.BytesIO(path.read_bytes())
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
+        state = torch.load(content, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load has no error class of its own for a file that it cannot read
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} is damaged or no checkpoint of googol: {reason}") from error
+        raise ValueError(f"{path} is damaged or no checkpoint of googol") from error
     if not isinstance(state, dict) or "format" not in state:
         raise ValueError(f"{path} is no checkpoint of googol")
     _check_format(path, state)
