@@ -240,9 +240,10 @@ def test_data_lists_the_data_sets(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"digits", "mnist", "fashion-mnist", "celeba"} <= set(capsys.readouterr().out.split())
 
 
-def test_a_vae_without_conditions_trains(tmp_path: Path) -> None:
+def test_a_vae_without_conditions_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--epochs", "1", "--latents", "2", "network:mlp", "--network.hidden", "16"]
     assert main(["train", "vae", "--out", str(tmp_path / "RUN"), *arguments]) == 0
+    assert "so few steps seldom suffice" in capsys.readouterr().err
     assert main(["sample", str(tmp_path / "RUN"), "-n", "4", "--out", str(tmp_path / "grid.png")]) == 0
 
 
