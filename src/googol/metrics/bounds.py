@@ -30,6 +30,10 @@ class Answering(Evaluable, Protocol):
 class Estimate:
     """A mean and its standard error, the images being a sample.
 
+    Attributes:
+        mean: The mean.
+        standard_error: The standard error, NaN for a single image.
+
     Example:
         >>> import torch
         >>> from googol.metrics import Estimate

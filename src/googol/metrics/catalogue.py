@@ -33,6 +33,9 @@ Value = float | Mapping[str, float]
 def metric_names(names: Iterable[str]) -> tuple[str, ...]:
     """The names of metrics as they are in `METRICS`, also for names with hyphens.
 
+    Args:
+        names: The names.
+
     Raises:
         ValueError: There is no such metric.
 

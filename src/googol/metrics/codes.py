@@ -66,6 +66,9 @@ def active_units(model: Encoding, data: Dataset, *, draws: int = 8, batch_size: 
 def parameter_counts(model: nn.Module) -> dict[str, int]:
     """The number of parameters of each part of a model, learned or fixed.
 
+    Args:
+        model: Its parts are its children.
+
     Example:
         >>> from torch import nn
         >>> parameter_counts(nn.ModuleDict({"prior": nn.Linear(2, 1), "posterior": nn.Tanh()}))

@@ -23,6 +23,12 @@ class Draws(NamedTuple):
         divergence: The log-density that the draws come from, less that of the model without x, ``(k, B)``.
         answers: Tells, for each condition, p(y_j given the draw), ``(k, B, N_j)``, or the mean of a number,
             ``(k, B, 1)``.
+
+    Example:
+        >>> import torch
+        >>> draws = Draws(torch.tensor([[-3.0]]), torch.tensor([[1.0]]), list)
+        >>> draws.log_weights
+        tensor([[-4.]])
     """
 
     log_likelihood: Tensor
@@ -195,6 +201,11 @@ class CodedConditionsVAE(ConditionalVAE):
 
 def check_given(given: Tensor | None, n: int, conditions: int) -> Tensor:
     """Conditions that are given of n objects, one row for all or a row for each, as ``(n, c)``; NaN = left open.
+
+    Args:
+        given: Shape ``(c,)`` or ``(n, c)``; None leaves all of them open.
+        n: The number of objects.
+        conditions: The number c of conditions.
 
     Raises:
         ValueError: The shape is another.

@@ -66,7 +66,12 @@ def image_grid(images: Tensor, *, columns: int = 8, padding: int = 1, scale: int
 
 
 def grid_png(images: Tensor, *, columns: int, tile: int = 64) -> bytes:
-    """A grid of images as the content of a PNG file, small images enlarged to about ``tile`` pixels."""
+    """A grid of images as the content of a PNG file, small images enlarged to about ``tile`` pixels.
+
+    Example:
+        >>> grid_png(torch.zeros(10, 1, 8, 8), columns=5)[:4]
+        b'\\x89PNG'
+    """
     content = io.BytesIO()
     scale = max(1, round(tile / max(images.shape[-2:])))
     image_grid(images, columns=columns, padding=scale, scale=scale).save(content, "png", optimize=True)
