@@ -67,12 +67,15 @@ class ValuesDistribution(EvidenceDistribution):
             sample_shape: The leading dimensions.
             temperature: What the distances of the values from the means of their components are multiplied by: below 1
                 for more typical ones, 0 for the means themselves.
+
+        Raises:
+            ValueError: A size or the temperature is negative, or the latter infinite.
         """
         if not 0 <= temperature < math.inf:
             raise ValueError(f"temperature must be at least 0 and finite, got {temperature}")
+        count = _count(sample_shape)
         with torch.no_grad():
             rows, _, shape = self._rows(None)
-            count = torch.Size(sample_shape).numel()
             values = _sampling.sample(self.chain, self.emissions, rows, count, temperature)
         return self._values(values, *sample_shape, *shape)
 
@@ -87,9 +90,10 @@ class ValuesDistribution(EvidenceDistribution):
             ValueError: A discrete variable is open; condition on it or take a marginal without it first.
         """
         self._require_continuous("rsample")
+        count = _count(sample_shape)
         rows, _, shape = self._rows(None)
         with torch.no_grad():
-            drawn = _sampling.sample(self.chain, self.emissions, rows, torch.Size(sample_shape).numel())
+            drawn = _sampling.sample(self.chain, self.emissions, rows, count)
         values = _implicit.reparameterize(self.chain, self.emissions, rows, drawn, self._visible)
         return self._values(values, *sample_shape, *shape)
 
@@ -154,3 +158,11 @@ class ValuesDistribution(EvidenceDistribution):
         rows, uniform = self._full(u)
         values = _rosenblatt.from_uniforms(self.chain, self.emissions, rows, uniform, self._visible)
         return self._values(values, *u.shape[:-1])
+
+
+def _count(sample_shape: Any) -> int:
+    """How many samples a shape asks for."""
+    shape = torch.Size(sample_shape)
+    if any(size < 0 for size in shape):
+        raise ValueError(f"sample_shape must not have a negative size, got {tuple(shape)}")
+    return shape.numel()

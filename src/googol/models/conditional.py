@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from googol.distributions import Event
+from googol.distributions.draws import check_count
 from googol.models.vae import VAE, Batches
 from googol.networks import ConditionCoding
 
@@ -208,7 +209,7 @@ def check_given(given: Tensor | None, n: int, conditions: int) -> Tensor:
         conditions: The number c of conditions.
 
     Raises:
-        ValueError: The shape is another.
+        ValueError: The shape is another, or n is negative.
 
     Example:
         >>> import torch
@@ -218,6 +219,7 @@ def check_given(given: Tensor | None, n: int, conditions: int) -> Tensor:
         tensor([[nan],
                 [nan]])
     """
+    check_count(n)
     if given is None:
         return torch.full((n, conditions), math.nan)
     if given.shape not in {(conditions,), (n, conditions)}:

@@ -6,7 +6,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from googol.networks.layers import ConvolutionalDecoder, ConvolutionalEncoder, check_image_shape, scaled
+from googol.networks.layers import (
+    ConvolutionalDecoder,
+    ConvolutionalEncoder,
+    check_at_least_one,
+    check_image_shape,
+    scaled,
+)
 
 # Features between the two fully connected layers.
 HIDDEN = 256
@@ -47,6 +53,9 @@ class ConvEncoder(ConvolutionalEncoder):
         outputs: Length of the vector made of each image.
         width: Channels of the last four convolutions; the first two, on larger images, have a quarter.
 
+    Raises:
+        ValueError: The images are smaller, or a number is less than 1.
+
     Example:
         >>> import torch
         >>> from googol.networks import ConvEncoder
@@ -57,6 +66,7 @@ class ConvEncoder(ConvolutionalEncoder):
 
     def __init__(self, image_shape: Sequence[int], outputs: int, *, width: int = 64):
         super().__init__()
+        check_at_least_one(outputs=outputs, width=width)
         self.image_shape = check_image_shape(image_shape, at_least=8)
         channels = [self.image_shape[0], _outer(width), width, width]
         height, breadth = _sizes(self.image_shape)[-1]
@@ -81,6 +91,9 @@ class ConvDecoder(ConvolutionalDecoder):
             The channels are those of the image times what the likelihood needs for each of them.
         width: Channels of the first four layers of images; the next, on the largest, have a quarter.
 
+    Raises:
+        ValueError: The images are smaller, or a number is less than 1.
+
     Example:
         >>> import torch
         >>> from googol.networks import ConvDecoder
@@ -91,6 +104,7 @@ class ConvDecoder(ConvolutionalDecoder):
 
     def __init__(self, latents: int, image_shape: Sequence[int], *, width: int = 64):
         super().__init__()
+        check_at_least_one(latents=latents, width=width)
         self.latents = latents
         self.image_shape = check_image_shape(image_shape, at_least=8)
         channels = [width, width, _outer(width), self.image_shape[0]]

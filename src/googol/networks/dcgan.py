@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from googol.networks.layers import ConvolutionalDecoder, ConvolutionalEncoder, check_image_shape
+from googol.networks.layers import ConvolutionalDecoder, ConvolutionalEncoder, check_at_least_one, check_image_shape
 
 # Images are halved as long as their shorter side is longer than this.
 SMALLEST = 7
@@ -44,6 +44,9 @@ class DCGANEncoder(ConvolutionalEncoder):
         outputs: Length of the vector made of each image.
         width: Channels after the first convolution.
 
+    Raises:
+        ValueError: The images are smaller, or a number is less than 1.
+
     Example:
         >>> import torch
         >>> from googol.networks import DCGANEncoder
@@ -53,6 +56,7 @@ class DCGANEncoder(ConvolutionalEncoder):
 
     def __init__(self, image_shape: Sequence[int], outputs: int, *, width: int = 64):
         super().__init__()
+        check_at_least_one(outputs=outputs, width=width)
         self.image_shape = check_image_shape(image_shape, at_least=8)
         sizes = _sizes(self.image_shape)
         channels = [self.image_shape[0], *_widths(len(sizes) - 1, width)]
@@ -74,6 +78,9 @@ class DCGANDecoder(ConvolutionalDecoder):
         image_shape: (channels, height, width) of what is made of each vector, sides of at least 8.
         width: Channels before the last convolution.
 
+    Raises:
+        ValueError: The images are smaller, or a number is less than 1.
+
     Example:
         >>> import torch
         >>> from googol.networks import DCGANDecoder
@@ -83,6 +90,7 @@ class DCGANDecoder(ConvolutionalDecoder):
 
     def __init__(self, latents: int, image_shape: Sequence[int], *, width: int = 64):
         super().__init__()
+        check_at_least_one(latents=latents, width=width)
         self.latents = latents
         self.image_shape = check_image_shape(image_shape, at_least=8)
         sizes = _sizes(self.image_shape)[::-1]

@@ -71,6 +71,17 @@ def check_image_shape(image_shape: Sequence[int], *, at_least: int = 1) -> Image
     return shape[0], shape[1], shape[2]
 
 
+def check_at_least_one(**options: int) -> None:
+    """Refuses options that do not count anything.
+
+    Raises:
+        ValueError: If one is less than 1.
+    """
+    for name, value in options.items():
+        if value < 1:
+            raise ValueError(f"Expected {name} to be at least 1; got {value}.")
+
+
 def check_trailing(name: str, value: Tensor, shape: Sequence[int]) -> None:
     """Raise a ValueError unless the last dimensions of `value` are `shape`."""
     if tuple(value.shape[-len(shape) :]) != tuple(shape):
