@@ -1,6 +1,8 @@
 """Adversarial models from the command line, and the pictures of what they learned."""
 
 import json
+import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,19 @@ def test_models_are_trained_as_they_were_published(folder: Path) -> None:
     assert config["model"]["objective"] == "non-saturating"
     assert (folder / "figures" / "samples.png").is_file()
     assert (folder / "figures" / "prior.png").is_file()
+
+
+def test_a_collapse_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("googol.models.adversarial.COLLAPSED", float("inf"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main(["train", "gan", "--out", str(tmp_path / "run"), *TINY, *SMALL]) == 0
+    told = [line for line in re.split(r"[\r\n]", capsys.readouterr().err) if "collapsed" in line]
+    assert len(told) == 1
+    assert told[0].startswith("googol: warning: after 10 steps the generator has collapsed")
+    assert warnings.showwarning.__module__ == "warnings"
 
 
 def test_sample_and_evaluate(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -240,9 +240,10 @@ def test_data_lists_the_data_sets(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"digits", "mnist", "fashion-mnist", "celeba"} <= set(capsys.readouterr().out.split())
 
 
-def test_a_vae_without_conditions_trains(tmp_path: Path) -> None:
+def test_a_vae_without_conditions_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--epochs", "1", "--latents", "2", "network:mlp", "--network.hidden", "16"]
     assert main(["train", "vae", "--out", str(tmp_path / "RUN"), *arguments]) == 0
+    assert "so few steps seldom suffice" in capsys.readouterr().err
     assert main(["sample", str(tmp_path / "RUN"), "-n", "4", "--out", str(tmp_path / "grid.png")]) == 0
 
 
@@ -304,6 +305,8 @@ def test_runs_that_cannot_be_opened(folder: Path, tmp_path: Path, change: str, m
         (["train", "joint-vae", "--data", "rows", "--out", "new"], "conditions.csv"),
         (["train", "joint-vae", "--out", "RUN"], "RUN"),
         (["train", "joint-vae", "--out", "new", "--missing", "1.5"], "1.5"),
+        (["train", "joint-vae", "--out", "new", "--labels", "-3"], "labels must be at least 1, got -3"),
+        (["train", "joint-vae", "--out", "new", "--labels", "9", "--missing", "0.5"], "say one of them"),
         (["train", "joint-vae", "--out", "new", "likelihood:autoregressive"], "consistency_weight must be 0"),
         (["train", "hvae", "--out", "new", "--latents", "3", "0"], "latents must be at least 1, got 0"),
         (["train", "pixelcnn", "--out", "new", "--likelihood.kernel", "4"], "kernel must be odd"),

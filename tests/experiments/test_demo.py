@@ -23,6 +23,9 @@ def test_the_demo_leaves_a_page_that_needs_nothing_else(tmp_path: Path, monkeypa
     assert "http" not in re.sub(r'src="[^"]*"', "", page)
 
     (out / "mine.txt").write_text("kept")
+    with pytest.raises(ValueError, match="epochs to be at least 1, got 0"):
+        demo(out, epochs=0)
+    assert (out / "mine.txt").exists()
     demo(out, epochs=2)
     assert (tmp_path / "demo-1" / "mine.txt").read_text() == "kept"
 

@@ -225,6 +225,10 @@ MISTAKES = [
     (lambda: GAN(StandardNormal(2), *networks(), objective="max"), "objective must be one of"),
     (lambda: GAN(StandardNormal(2), *networks(), prior_gradient="path"), "prior_gradient must be one of"),
     (lambda: GAN(WithoutPathwise(), *networks()), "no pathwise gradient: use prior_gradient='score'"),
+    (
+        lambda: GAN(StandardNormal(2), *networks()).loss(torch.zeros(2, *SHAPE), torch.zeros(2, 0), "judge"),
+        "got 'judge'",
+    ),
     (lambda: WGAN(StandardNormal(2), *networks(), clip=0.0), "clip must be positive, got 0.0"),
     (lambda: WGANGP(StandardNormal(2), *networks(), penalty=-1.0), "penalty must not be negative, got -1.0"),
 ]

@@ -1,6 +1,7 @@
 """Any prior with any posterior, likelihood and network: a step of training, bounds, samples, the file of weights."""
 
 import itertools
+from typing import get_args
 
 import pytest
 import torch
@@ -44,8 +45,23 @@ NETWORKS = [
     config.MLP(hidden=(9,), activation="gated"),
     config.Conv(width=4),
     config.GatedConv(width=4, hidden=9),
+    config.DCGAN(width=4),
 ]
 PAIRS = [*itertools.product(PRIORS, POSTERIORS), *itertools.product(SPHERE, [config.VonMisesFisher()])]
+
+
+@pytest.mark.parametrize(
+    ("choices", "union"),
+    [
+        ([*PRIORS, *SPHERE], config.Prior),
+        ([*POSTERIORS, config.VonMisesFisher()], config.Posterior),
+        (LIKELIHOODS, config.Likelihood),
+        (NETWORKS, config.Network),
+    ],
+    ids=["priors", "posteriors", "likelihoods", "networks"],
+)
+def test_no_choice_is_left_out_here(choices, union):
+    assert {type(choice) for choice in choices} == set(get_args(union))
 
 
 def name(choice: object) -> str:
@@ -126,7 +142,7 @@ def check(choice):
     with torch.no_grad():
         assert model.importance_bound(x, 3).isfinite().all()
         assert model.elbo(x).shape == (7,)
-    assert model.sample(5).shape == (5, *SHAPE)
+    check_samples(model)
     if hasattr(model, "reconstruct"):
         assert model.reconstruct(x).shape == x.shape
     again = choice.build(SHAPE, ())
@@ -135,6 +151,57 @@ def check(choice):
     bound = model.importance_bound(x, 2)
     torch.manual_seed(1)
     assert torch.equal(bound, again.importance_bound(x, 2))
+
+
+def check_samples(model):
+    """Any number of images in [0, 1], none included, and the same from the same seed; a negative number is refused."""
+    for n in (5, 0):
+        assert model.sample(n).shape == (n, *SHAPE)
+    torch.manual_seed(2)
+    images = model.sample(3)
+    assert 0 <= images.min() <= images.max() <= 1
+    torch.manual_seed(2)
+    assert torch.equal(images, model.sample(3))
+    with pytest.raises(ValueError, match="n must be at least 0, got -1"):
+        model.sample(-1)
+
+
+ADVERSARIAL = [
+    model(latents=4, prior=prior, prior_gradient=gradient, network=network)
+    for model, (prior, gradient), network in zip(
+        itertools.cycle([config.GAN, config.WGAN, config.WGANGP]),
+        [
+            (config.StandardNormal(), "pathwise"),
+            (config.NormalMixture(components=3), "pathwise"),
+            (config.NormalMixture(components=3), "score"),
+            (RING, "pathwise"),
+            (RING, "score"),
+            (config.Flow(base=RING, transforms=2, hidden=(8,)), "score"),
+            (config.HypersphericalUniform(), "pathwise"),
+            *[(RING, "pathwise")] * 3,
+        ],
+        itertools.cycle(NETWORKS),
+    )
+]
+
+
+@pytest.mark.parametrize("choice", ADVERSARIAL, ids=name)
+def test_players_take_their_turns_with_any_prior_and_network(choice):
+    torch.manual_seed(0)
+    model = choice.build(SHAPE, ())
+    x, y = torch.rand(7, *SHAPE), torch.empty(7, 0)
+    for player, parameters in model.players.items():
+        model.loss(x, y, player)["loss"].backward()
+        assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in parameters)
+    model.eval()
+    check_samples(model)
+    assert all(term.isfinite() for term in model.loss(x, y).values())
+    again = choice.build(SHAPE, ()).eval()
+    again.load_state_dict(model.state_dict())
+    torch.manual_seed(1)
+    images = model.sample(4)
+    torch.manual_seed(1)
+    assert torch.equal(images, again.sample(4))
 
 
 @pytest.mark.parametrize("posterior", POSTERIORS, ids=name)
@@ -170,6 +237,7 @@ def check_joint(**options):
         assert parameter.grad is not None, parameter_name
         assert parameter.grad.isfinite().all(), parameter_name
     assert model.sample(5, given=torch.tensor([1.0, torch.nan])).shape == (5, *SHAPE)
+    check_samples(model)
     digits, _ = model.impute(x, y)
     torch.testing.assert_close(digits.sum(-1), torch.ones(30))
     torch.testing.assert_close(digits[1, 1], torch.tensor(1.0))  # it is known
@@ -192,7 +260,7 @@ def partly_labelled() -> tuple[torch.Tensor, torch.Tensor]:
         *(config.CVAE(latents=4, posterior=posterior, network=config.Conv(width=4)) for posterior in POSTERIORS[1:]),
         *(config.CVAE(latents=4, likelihood=each, network=config.MLP(hidden=(9,))) for each in LIKELIHOODS[1:]),
         *(config.ExpertsVAE(latents=4, likelihood=each, network=config.MLP(hidden=(9,))) for each in LIKELIHOODS),
-        config.ExpertsVAE(latents=4, network=config.Conv(width=4)),
+        *(config.ExpertsVAE(latents=4, network=network) for network in NETWORKS[1:]),
     ],
     ids=name,
 )
@@ -211,6 +279,7 @@ def test_models_that_are_told_conditions_take_any_parts(choice):
     images, conditions = model.generate(5, given=torch.tensor([1.0, torch.nan]))
     assert images.shape == (5, *SHAPE)
     assert (conditions[:, 0] == 1).all()
+    check_samples(model)
     digits, thickness = model.impute(x, y)
     assert thickness.shape == (30, 1)
     torch.testing.assert_close(digits.sum(-1), torch.ones(30))

@@ -163,9 +163,22 @@ def test_mlp_agrees_with_its_formula():
         (lambda: MLPEncoder((1, 8, 8), 3)(torch.rand(64)), r"\(1, 8, 8\) for x; got \(64,\)"),
         (lambda: ConvDecoder(3, (1, 8, 8))(torch.rand(2, 4)), r"\(3,\) for z; got \(2, 4\)"),
         (lambda: MLPDecoder(3, (1, 8, 8))(torch.rand(())), r"\(3,\) for z; got \(\)"),
+        (lambda: MLP(0, 2), "inputs to be at least 1; got 0"),
+        (lambda: MLP(2, -1), "outputs to be at least 1; got -1"),
+        (lambda: MLPEncoder((1, 8, 8), 2, hidden=(3, 0)), "hidden to be at least 1; got 0"),
+        (lambda: ConvEncoder((1, 8, 8), 0), "outputs to be at least 1; got 0"),
+        (lambda: ConvEncoder((1, 8, 8), 2, width=0), "width to be at least 1; got 0"),
+        (lambda: ConvDecoder(0, (1, 8, 8)), "latents to be at least 1; got 0"),
+        (lambda: DCGANEncoder((1, 8, 8), 2, width=-2), "width to be at least 1; got -2"),
+        (lambda: DCGANDecoder(0, (1, 8, 8)), "latents to be at least 1; got 0"),
+        (lambda: GatedConvFeatures((1, 8, 8), width=0), "width to be at least 1; got 0"),
+        (lambda: GatedConvFeatures((1, 8, 8), kernels=(3, 3, 2, 3, 3)), r"five odd sizes; got \(3, 3, 2, 3, 3\)"),
+        (lambda: GatedConvDecoder([], (1, 8, 8)), "latents to be at least 1; got 0"),
+        (lambda: JoinedMLP([2, 0], 3), "inputs to be at least 1; got 0"),
+        (lambda: JoinedMLP([2, 1], 3, hidden=()), "hidden to be at least 1; got 0"),
     ],
 )
-def test_wrong_shapes_are_refused(call, message):
+def test_wrong_shapes_and_sizes_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 

@@ -45,3 +45,5 @@ def test_extreme_outputs_stay_finite(said):
 def test_wrong_encoder_is_refused():
     with pytest.raises(ValueError, match=r"2 \* latents = 6 numbers; got 5"):
         DiagonalNormal(nn.Linear(4, 5), 3)(torch.zeros(2, 4))
+    with pytest.raises(ValueError, match="latents to be at least 1; got 0"):
+        DiagonalNormal(nn.Linear(4, 5), 0)

@@ -103,6 +103,7 @@ def test_a_flow_starts_from_what_its_base_starts_from():
     [
         (lambda: FlowPrior(StandardNormal(2), 2, flow="iaf"), "one of realnvp, nsf, maf; got 'iaf'"),
         (lambda: FlowPrior(StandardNormal(2), 2, transforms=0), "transforms to be at least 1; got 0"),
+        (lambda: FlowPrior(StandardNormal(3), 2)(), r"a prior of 2 latents; got the event shape \(3,\)"),
         (lambda: FlowPrior(HypersphericalUniform(2), 2), "all of space; got one on the unit sphere"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 
 from googol.priors import StandardNormal
@@ -21,3 +22,8 @@ def test_follows_its_module():
     assert prior().sample().dtype == torch.double
     assert prior.to("meta")().mean.device.type == "meta"
     assert not StandardNormal(2).state_dict()
+
+
+def test_no_latents_are_refused():
+    with pytest.raises(ValueError, match="latents to be at least 1; got 0"):
+        StandardNormal(0)

@@ -47,6 +47,12 @@ def test_image_grid_places_images_row_by_row() -> None:
     assert (grid[6:, 15:] == 255).all()
 
 
+@pytest.mark.parametrize("options", [{"columns": 0}, {"scale": 0}, {"padding": -1}])
+def test_image_grid_refuses_numbers_out_of_range(options: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="expected columns and scale of at least 1 and padding of at least 0, got"):
+        image_grid(torch.zeros(3, 1, 2, 2), **options)
+
+
 def test_image_grid_in_colour_and_beyond_the_range() -> None:
     red = torch.tensor([2.0, -1.0, 0.5]).view(1, 3, 1, 1).expand(2, 3, 4, 4)
     grid = image_grid(red, columns=8)

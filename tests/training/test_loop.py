@@ -245,6 +245,7 @@ def test_losses_that_break_the_contract_are_refused(terms, message: str, tmp_pat
     [
         ({"epochs": 0}, "expected epochs to be at least 1, got 0"),
         ({"learning_rate": -1.0}, "expected learning_rate to be greater than 0, got -1.0"),
+        ({"learning_rate": math.inf}, "expected learning_rate to be greater than 0 and finite, got inf"),
         ({"learning_rate": math.nan}, "expected learning_rate to be greater than 0, got nan"),
         ({"gradient_clip": 0.0}, "expected gradient_clip to be greater than 0, got 0.0"),
         ({"average_weights": 1.0}, r"expected average_weights in \[0, 1\), got 1.0"),

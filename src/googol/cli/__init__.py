@@ -12,8 +12,10 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stdout
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import googol
@@ -84,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        _run(arguments)
+        with _warnings_said():
+            _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
         # Python would complain once more when it flushes at its end.
@@ -142,6 +145,27 @@ RUN is the folder that a training wrote. To see it all work: googol demo"""
 
 def _say(text: str) -> None:
     print(f"googol: {text}", file=sys.stderr)
+
+
+@contextmanager
+def _warnings_said() -> Iterator[None]:
+    """Shows googol's own warnings as it says everything else, without the line of code that they come from."""
+    shown, package = warnings.showwarning, Path(googol.__file__).parent
+
+    def show(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **named: Any) -> None:
+        if category is UserWarning and Path(filename).is_relative_to(package):
+            from tqdm import tqdm
+
+            with tqdm.external_write_mode(sys.stderr):  # else it would stand at the end of a bar of progress
+                _say(f"warning: {message}")
+        else:
+            shown(message, category, filename, *rest, **named)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
 
 
 def _one_line(error: Exception) -> str:

@@ -85,8 +85,10 @@ def _options(text: str) -> list[str]:
     return re.findall(r"^(--[\w.-]+)", text, re.MULTILINE)
 
 
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Raises a ValueError if there is something at the path that must not be replaced."""
+def check_output(path: Path, *endings: str, overwrite: bool, option: str = "--out") -> None:
+    """Raises a ValueError if a file cannot be written: it has another ending, or something is there that stays."""
+    if endings and path.suffix not in endings:
+        raise ValueError(f"{option} must end with {' or '.join(endings)}, got {path}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder; expected the name of a file")
     if path.exists() and not overwrite:

@@ -49,9 +49,7 @@ class Edit:
 
     def run(self) -> None:
         """Edits, and writes the picture."""
-        if self.out.suffix != ".png":
-            raise ValueError(f"--out must end with .png, got {self.out}")
-        shared.refuse_existing(self.out, overwrite=self.overwrite)
+        shared.check_output(self.out, ".png", overwrite=self.overwrite)
         if not self.set:
             raise ValueError("nothing to change: give at least one --set NAME=VALUE")
         run = open_run(self.folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from googol.cli import arguments as shared
-from googol.data import SPLITS, Condition, unknown
+from googol.data import Condition
 from googol.experiments import impute, open_run
 from googol.training import write_file
 
@@ -49,9 +49,7 @@ class Impute:
 
     def run(self) -> dict[str, Any]:
         """Writes the file, and tells how well it did on known values."""
-        if self.split not in SPLITS:
-            raise ValueError(unknown("split", self.split, SPLITS))
-        shared.refuse_existing(self.out, overwrite=self.overwrite)
+        shared.check_output(self.out, overwrite=self.overwrite)
         run = open_run(self.folder)
         data = run.load(self.data, self.split, data_dir=self.data_dir)
         table, accuracy = impute(run, data, seed=self.seed)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from googol.cli import arguments as shared
-from googol.data import SPLITS, unknown
+from googol.data import unknown
 from googol.experiments import open_run
 from googol.training import STANDARD_FIGURES, to_png, write_file
 
@@ -41,9 +41,7 @@ class _Plot:
 
     def run(self) -> None:
         """Draws, and writes the file."""
-        if self.out.suffix != ".png":
-            raise ValueError(f"--out must end with .png, got {self.out}")
-        shared.refuse_existing(self.out, overwrite=self.overwrite)
+        shared.check_output(self.out, ".png", overwrite=self.overwrite)
         write_file(self.out, self._content())
         shared.note(f"written to {self.out}")
 
@@ -79,12 +77,6 @@ class _PlotOfCodes(_Plot):
     """which of them: train, valid or test"""
     data_dir: shared.DataDir = None
     """folder of data files"""
-
-    def run(self) -> None:
-        """Draws, and writes the file."""
-        if self.split not in SPLITS:
-            raise ValueError(unknown("split", self.split, SPLITS))
-        super().run()
 
 
 @dataclass(frozen=True, kw_only=True)

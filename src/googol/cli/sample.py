@@ -57,9 +57,7 @@ class Sample:
         """Generates the images and writes the file."""
         if self.n < 1:
             raise ValueError(f"-n must be at least 1, got {self.n}")
-        if self.out.suffix not in (".png", ".npz"):
-            raise ValueError(f"--out must end with .png or .npz, got {self.out}")
-        shared.refuse_existing(self.out, overwrite=self.overwrite)
+        shared.check_output(self.out, ".png", ".npz", overwrite=self.overwrite)
         run = open_run(self.folder)
         if self.temperature != 1 and not isinstance(run.model, JointVAE):
             raise ValueError(f"the model in {run.folder} takes no --temperature; train a joint-vae")

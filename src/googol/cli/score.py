@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from tyro.conf import arg
 
 from googol.cli import arguments as shared
-from googol.data import SPLITS, Dataset, unknown
+from googol.data import Dataset
 from googol.experiments import Run, noise, open_run, score, scoring_figure
 from googol.metrics import Estimate
 from googol.training import to_png, write_file
@@ -69,13 +69,10 @@ class Score:
 
     def run(self) -> dict[str, Any]:
         """Scores, writes the files, and tells."""
-        if self.split not in SPLITS:
-            raise ValueError(unknown("split", self.split, SPLITS))
-        if self.figure is not None and self.figure.suffix != ".png":
-            raise ValueError(f"--figure must end with .png, got {self.figure}")
-        for path in (self.out, self.figure):
-            if path is not None:
-                shared.refuse_existing(path, overwrite=self.overwrite)
+        if self.out is not None:
+            shared.check_output(self.out, overwrite=self.overwrite)
+        if self.figure is not None:
+            shared.check_output(self.figure, ".png", overwrite=self.overwrite, option="--figure")
         run = open_run(self.folder)
         known = self._load(run, run.data if self.data is None else self.data)
         names = [] if self.strangers is None else [name.strip() for name in self.strangers.split(",")]

@@ -24,7 +24,8 @@ DESCRIPTION = """\
 Train a model, or go on with an interrupted run.
 
 Examples:
-  googol train joint-vae --out RUN
+  googol train joint-vae --data mnist --out RUN
+  googol train joint-vae --epochs 60 --warmup-epochs 15 --batch-size 64 --out RUN network:mlp     the embedded digits
   googol train joint-vae --data mnist --missing 0.7 --missing-seed 1 --out RUN prior:tensor-ring --prior.rank 32
   googol train vae --data faces/ --out RUN network:mlp --network.hidden 500 200
   googol train --resume RUN
@@ -32,6 +33,8 @@ Examples:
 The model is followed by its choices, PART:CHOICE, each with options of its own; one that is left out has its default.
 'googol train joint-vae --help' tells the options and choices of a model. The folder RUN gets everything: settings,
 checkpoints, metrics.csv, figures, events for TensorBoard, and in the end the model."""
+
+FEW_STEPS = 500  # with which hardly any model has learned what its data look like
 
 Choice = TypeVar("Choice")
 
@@ -149,3 +152,5 @@ def _tell(result: TrainingResult, folder: Path) -> None:
             f"{result.steps} steps in {result.seconds / 60:.1f} minutes, stopped by {result.stopped_by}; "
             f"{best}the model is in {folder}"
         )
+        if result.stopped_by == "epochs" and result.steps < FEW_STEPS:
+            shared.note("so few steps seldom suffice: give small data more --epochs, or a smaller --batch-size")

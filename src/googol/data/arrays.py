@@ -25,6 +25,18 @@ def load_arrays(path: Path, split: str) -> Dataset:
 
     Raises:
         DataError: The file is damaged, or its arrays are not of this form.
+
+    Args:
+        path: The file.
+        split: "train", "valid" or "test".
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "mine.npz"
+        >>> np.savez(path, images=np.zeros((20, 8, 12)), conditions=np.ones((20, 1)), condition_names=["age"])
+        >>> data = load_arrays(path, "train")
+        >>> len(data), data.image_shape, data.names
+        (16, (1, 8, 12), ('age',))
     """
     arrays = read_arrays(path, ["images"])
     images = arrays["images"]

@@ -73,16 +73,26 @@ SOURCES: tuple[Source, ...] = (
 
 
 class Available(NamedTuple):
-    """A line of ``googol data list``."""
+    """A line of ``googol data list``.
+
+    Attributes:
+        name: What the data set is asked for by.
+        description: What is in it, in a few words.
+        path: Where its files are; None: :func:`get` brings them.
+        remark: What sets these files apart from the published ones.
+    """
 
     name: str
     description: str
-    path: Path | None  # where its files are; None: `googol data get` brings them
-    remark: str = ""  # what sets these files apart from the published ones
+    path: Path | None
+    remark: str = ""
 
 
 def available(*, data_dir: str | Path | None = None) -> list[Available]:
     """The data sets that have a name, and where their files are.
+
+    Args:
+        data_dir: As for :func:`load`.
 
     Example:
         >>> [entry.name for entry in available()][:3]

@@ -22,6 +22,13 @@ def folders(data_dir: str | Path | None = None) -> list[Path]:
 
     They are ``data_dir``, the environment variable ``GOOGOL_DATA`` and the platform's cache folder; what is
     not given is left out. Downloads go into the first.
+
+    Args:
+        data_dir: The first of them, if there is one.
+
+    Example:
+        >>> folders("mine")[0].name
+        'mine'
     """
     import pooch
 

@@ -27,6 +27,20 @@ def load_folder(path: Path, split: str) -> Dataset:
 
     Raises:
         DataError: There are no images, they differ in size, one is damaged, or the CSV file does not fit.
+
+    Args:
+        path: The folder.
+        split: "train", "valid" or "test".
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for number in range(20):
+        ...     Image.new("RGB", (12, 8)).save(folder / f"{number}.png")
+        >>> data = load_folder(folder, "train")
+        >>> len(data), data.image_shape
+        (16, (3, 8, 12))
     """
     files = sorted(
         file.relative_to(path).as_posix()

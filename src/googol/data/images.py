@@ -72,6 +72,15 @@ def load_image(source: Path | BinaryIO, image_shape: tuple[int, int, int]) -> to
     Raises:
         DataError: The file is no image, damaged, or too large; or does not exist.
         ValueError: The channels are neither 1 nor 3.
+
+    Example:
+        >>> import io
+        >>> from PIL import Image
+        >>> file = io.BytesIO()
+        >>> Image.new("RGB", (300, 200), "white").save(file, "png")
+        >>> x = load_image(file, (1, 28, 28))
+        >>> x.shape, x.mean()
+        (torch.Size([1, 1, 28, 28]), tensor(1.))
     """
     from PIL import ImageOps
     from PIL.ExifTags import Base

@@ -9,6 +9,11 @@ __all__ = ["unknown"]
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """The one-line message for a name that does not exist.
 
+    Args:
+        what: What it should be the name of.
+        name: The name.
+        known: Those that there are.
+
     Example:
         >>> unknown("data set", "mnits", ["digits", "mnist"])
         "unknown data set 'mnits': expected one of 'digits', 'mnist'; did you mean 'mnist'?"

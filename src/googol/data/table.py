@@ -42,6 +42,18 @@ def read_conditions(path: Path, files: Sequence[str]) -> Table:
     Raises:
         DataError: A file is damaged, there is no row or two rows for an image, or one for an image that does not
             exist, a column cannot be a condition or what it is declared to be, or what is declared is no column.
+
+    Args:
+        path: The CSV file.
+        files: What its first column calls the images.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "conditions.csv"
+        >>> _ = path.write_text("file,smiling,age\\na.png,yes,31.5\\nb.png,no,\\n")
+        >>> table = read_conditions(path, ["a.png", "b.png"])
+        >>> table.schema[0].values, table.conditions
+        (('no', 'yes'), array([[ 1. , 31.5], [ 0. , nan]], dtype=float32))
     """
     header, rows = _read(path)
     if header[0] != "file":

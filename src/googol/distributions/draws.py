@@ -26,6 +26,16 @@ def sample_and_log_prob(q: Distribution, sample_shape: tuple[int, ...] = ()) -> 
     return z, q.log_prob(z)
 
 
+def check_count(n: int) -> None:
+    """Refuses a number of things to draw that is negative.
+
+    Raises:
+        ValueError: It is.
+    """
+    if n < 0:
+        raise ValueError(f"n must be at least 0, got {n}")
+
+
 def mean_code(q: Distribution) -> Tensor:
     """The mean of a distribution of codes, or a code drawn from it where the mean is not known."""
     try:

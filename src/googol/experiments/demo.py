@@ -49,34 +49,34 @@ def demo(
     """
     out = Path(out)
     started = time.monotonic()
+    experiment = Experiment(
+        data=str((out / "digits.npz").absolute()),
+        model=config.JointVAE(
+            latents=10,
+            label_weight=40.0,
+            consistency_weight=20.0,
+            warmup_epochs=min(WARMUP, epochs // 2),
+            prior=config.TensorRing(rank=48, components=10, boundary="train"),
+            network=config.MLP(),
+        ),
+        training=TrainingSettings(
+            epochs=epochs,
+            batch_size=64,
+            learning_rate=2e-3,
+            prior_learning_rate=2e-2,
+            average_weights=0.99,
+            seed=seed,
+            accelerator="cpu",
+            figure_every=None,
+        ),
+        missing=0.5,
+        missing_seed=seed,
+    )
     aside = _move_aside(out)
     if aside is not None:
         tell(f"the demo that was in {out} is now in {aside}")
     with disk_space_errors(out):
         _write_data(out / "digits.npz")
-        experiment = Experiment(
-            data=str((out / "digits.npz").absolute()),
-            model=config.JointVAE(
-                latents=10,
-                label_weight=40.0,
-                consistency_weight=20.0,
-                warmup_epochs=min(WARMUP, epochs // 2),
-                prior=config.TensorRing(rank=48, components=10, boundary="train"),
-                network=config.MLP(),
-            ),
-            training=TrainingSettings(
-                epochs=epochs,
-                batch_size=64,
-                learning_rate=2e-3,
-                prior_learning_rate=2e-2,
-                average_weights=0.99,
-                seed=seed,
-                accelerator="cpu",
-                figure_every=None,
-            ),
-            missing=0.5,
-            missing_seed=seed,
-        )
         tell(f"training on digits, half of their labels hidden, {epochs} epochs")
         result = train(experiment, out / "run")
         tell("measuring, judged by a classifier trained apart")

@@ -59,8 +59,12 @@ class Experiment:
     def __post_init__(self) -> None:
         if not 0 <= self.missing <= 1:
             raise ValueError(f"missing must be a share in [0, 1], got {self.missing}")
-        if self.labels is not None and (self.labels < 1 or self.missing):
-            raise ValueError(f"labels must be at least 1, and missing 0 beside it, got {self.labels}, {self.missing}")
+        if self.labels is not None and self.labels < 1:
+            raise ValueError(f"labels must be at least 1, got {self.labels}")
+        if self.labels is not None and self.missing:
+            raise ValueError(
+                f"labels and missing both choose labels to hide: say one of them, got {self.labels} and {self.missing}"
+            )
         if self.match_parameters is not None and self.match_parameters < 1:
             raise ValueError(f"match_parameters must be at least 1, got {self.match_parameters}")
         if self.missing_seed < 0:

@@ -130,7 +130,34 @@ def _fit(experiment: Experiment, model: Any, data: Dataset, out: Path, *, resume
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: the trained model, and what it was trained for."""
+    """A finished run: the trained model, and what it was trained for.
+
+    Attributes:
+        folder: Its folder.
+        model: The model, in evaluation mode.
+        choice: What the model was built from.
+        image_shape: (channels, height, width) of the images.
+        schema: The conditions of the data.
+        data: Name or path of the data.
+
+    Example:
+        >>> import tempfile
+        >>> from googol.data import parse_given
+        >>> from googol.experiments import Experiment, ask, config, impute, train
+        >>> from googol.training import TrainingSettings
+        >>> model = config.JointVAE(latents=2, network=config.MLP((8,)), prior=config.TensorRing(rank=2, components=3))
+        >>> settings = TrainingSettings(epochs=3, figure_every=None, accelerator="cpu")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result = train(Experiment(data="digits", model=model, training=settings), f"{folder}/run")
+        ...     run = open_run(f"{folder}/run")
+        >>> result.steps, run.model.sample(2).shape
+        (30, torch.Size([2, 1, 8, 8]))
+        >>> list(ask(run, parse_given(["digit=3..5"], run.conditions)).beliefs)
+        ['digit']
+        >>> table, accuracy = impute(run, run.load(split="test"))
+        >>> list(table.columns)
+        ['row', 'digit', 'digit_imputed', 'digit_probability']
+    """
 
     folder: Path
     model: Any
@@ -147,12 +174,12 @@ class Run:
     def load(self, data: str | None = None, split: str = "test", *, data_dir: str | None = None) -> Dataset:
         """Images that suit the model, with the conditions that it was trained with.
 
+        A condition that they do not have is missing for all of them.
+
         Arguments:
             data: Name or path; by default the data that the run was trained on.
             split: "train", "valid" or "test".
             data_dir: The folder of the data files.
-
-        A condition that they do not have is missing for all of them.
 
         Raises:
             ValueError: If the images have another size, or a condition has a value that the run does not know.
@@ -190,6 +217,9 @@ def open_run(folder: Path | str) -> Run:
 
     Raises:
         ValueError: If it is not a run, is not finished, is damaged, or comes from a newer version.
+
+    Arguments:
+        folder: The folder; see :class:`Run` for an example.
     """
     folder = Path(folder)
     if (folder / "config.yaml").is_file() and not (folder / "model.json").is_file():

@@ -170,7 +170,18 @@ def score(
 
 
 def noise(like: Dataset, *, seed: int = 0) -> Dataset:
-    """As many images of the same size whose every pixel is uniformly random, with no known condition."""
+    """As many images of the same size whose every pixel is uniformly random, with no known condition.
+
+    Arguments:
+        like: The images that tell the number and the size.
+        seed: Of the pixels.
+
+    Example:
+        >>> from googol.data import load
+        >>> strangers = noise(load("digits", "test"))
+        >>> strangers.images.shape, strangers.conditions.isnan().all()
+        (torch.Size([393, 1, 8, 8]), tensor(True))
+    """
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(256, like.images.shape, generator=generator, dtype=torch.uint8)
     return Dataset("noise", images, torch.full_like(like.conditions, torch.nan), like.schema)

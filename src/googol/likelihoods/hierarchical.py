@@ -21,6 +21,16 @@ class LatentLayer(nn.Module):
     Args:
         prior: Called with the codes of all layers above, side by side, the top one first.
         posterior: Called with x and these codes.
+
+    Example:
+        >>> import torch
+        >>> from googol.networks import MLP, JoinedEncoder, MLPEncoder
+        >>> from googol.posteriors import DiagonalNormal
+        >>> of_both = JoinedEncoder(MLPEncoder((1, 8, 8), 20), MLP(3, 20), MLP(40, 2 * 5))
+        >>> layer = LatentLayer(DiagonalNormal(MLP(3, 2 * 5), 5), DiagonalNormal(of_both, 5))
+        >>> above = torch.zeros(7, 3)
+        >>> layer.prior(above).sample().shape, layer.posterior(torch.rand(7, 1, 8, 8), above).sample().shape
+        (torch.Size([7, 5]), torch.Size([7, 5]))
     """
 
     prior: Any
@@ -96,7 +106,17 @@ class Hierarchical(nn.Module):
 
 
 def has_mean(likelihood: Any) -> bool:
-    """Whether the mean of p(x given all codes) is known: it is not, where pixels are told by those before them."""
+    """Whether the mean of p(x given all codes) is known: it is not, where pixels are told by those before them.
+
+    Args:
+        likelihood: Any of this package.
+
+    Example:
+        >>> from torch import nn
+        >>> from googol.likelihoods import Bernoulli
+        >>> has_mean(Hierarchical([], Bernoulli(nn.Identity())))
+        True
+    """
     while isinstance(likelihood, Hierarchical):
         likelihood = likelihood.likelihood
     return not isinstance(likelihood, Autoregressive)

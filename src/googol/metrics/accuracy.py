@@ -114,6 +114,19 @@ def condition_accuracy(
 
     Raises:
         ValueError: No row of the data has all conditions, or ``n`` or ``batch_size`` is below 1.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from googol.data import load
+        >>> class Painter(nn.Module):
+        ...     def sample(self, n, given):
+        ...         return given.view(n, 1, 1, 1).expand(n, 1, 8, 8)
+        >>> class Reader(nn.Module):
+        ...     def predict(self, x):
+        ...         return x[:, 0, 0, :1]
+        >>> condition_accuracy(Painter(), Reader(), load("digits", "test"), 100)
+        Accuracy(mean=1.0, each={'digit': 1.0})
     """
     if n < 1 or batch_size < 1:
         raise ValueError(f"Expected n and batch_size to be at least 1; got {n} and {batch_size}.")
@@ -140,6 +153,17 @@ def imputation_accuracy(model: Imputing, data: Dataset, *, batch_size: int = 500
 
     Raises:
         ValueError: The data have no conditions.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from googol.data import load
+        >>> class Zeros(nn.Module):
+        ...     def impute(self, x):
+        ...         return [torch.eye(10)[0].expand(len(x), 10)]
+        >>> data = load("digits", "test")
+        >>> imputation_accuracy(Zeros(), data).mean == (data.conditions == 0).double().mean()
+        tensor(True)
     """
     if not data.schema:
         raise ValueError(f"Expected data with conditions; {data.name} has none.")

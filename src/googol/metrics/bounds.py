@@ -30,6 +30,10 @@ class Answering(Evaluable, Protocol):
 class Estimate:
     """A mean and its standard error, the images being a sample.
 
+    Attributes:
+        mean: The mean.
+        standard_error: The standard error, NaN for a single image.
+
     Example:
         >>> import torch
         >>> from googol.metrics import Estimate
@@ -58,6 +62,19 @@ def elbo(model: Bounded, data: Dataset, *, batch_size: int = 256, seed: int = 0)
         data: The images.
         batch_size: Images at once.
         seed: Of the samples.
+
+    Example:
+        >>> from googol.data import load
+        >>> from googol.likelihoods import Bernoulli
+        >>> from googol.models import VAE
+        >>> from googol.networks import MLPDecoder, MLPEncoder
+        >>> from googol.posteriors import DiagonalNormal
+        >>> from googol.priors import StandardNormal
+        >>> posterior, likelihood = DiagonalNormal(MLPEncoder((1, 8, 8), 4), 2), Bernoulli(MLPDecoder(2, (1, 8, 8)))
+        >>> model, data = VAE(StandardNormal(2), posterior, likelihood), load("digits", "test")
+        >>> bound = elbo(model, data)
+        >>> bound == elbo_terms(model, data)[0], bound.standard_error > 0
+        (True, True)
     """
     return elbo_terms(model, data, batch_size=batch_size, seed=seed)[0]
 
@@ -67,8 +84,27 @@ def elbo_terms(
 ) -> tuple[Estimate, Estimate, Estimate]:
     r"""The evidence lower bound and the two terms it is the difference of, in nats an image; see :func:`elbo`.
 
+    Args:
+        model: Has ``elbo_terms(x)``, two tensors of shape (B,).
+        data: The images.
+        batch_size: Images at once.
+        seed: Of the samples.
+
     Returns:
         The bound, :math:`E_q \log p(x \mid z)` and :math:`E_q [\log q(z \mid x) - \log p(z)]`.
+
+    Example:
+        >>> from googol.data import load
+        >>> from googol.likelihoods import Bernoulli
+        >>> from googol.models import VAE
+        >>> from googol.networks import MLPDecoder, MLPEncoder
+        >>> from googol.posteriors import DiagonalNormal
+        >>> from googol.priors import StandardNormal
+        >>> posterior, likelihood = DiagonalNormal(MLPEncoder((1, 8, 8), 4), 2), Bernoulli(MLPDecoder(2, (1, 8, 8)))
+        >>> model, data = VAE(StandardNormal(2), posterior, likelihood), load("digits", "test")
+        >>> bound, log_likelihood, kl = elbo_terms(model, data)
+        >>> abs(bound.mean - (log_likelihood.mean - kl.mean)) < 1e-3
+        True
     """
     with evaluating(model, seed=seed):
         terms = [torch.stack(model.elbo_terms(x)) for x, _ in in_order(data, batch_size, device_of(model))]
@@ -119,6 +155,18 @@ def importance_bound(
 
     Raises:
         ValueError: ``k`` or ``at_once`` is below 1.
+
+    Example:
+        >>> from googol.data import load
+        >>> from googol.likelihoods import Bernoulli
+        >>> from googol.models import VAE
+        >>> from googol.networks import MLPDecoder, MLPEncoder
+        >>> from googol.posteriors import DiagonalNormal
+        >>> from googol.priors import StandardNormal
+        >>> posterior, likelihood = DiagonalNormal(MLPEncoder((1, 8, 8), 4), 2), Bernoulli(MLPDecoder(2, (1, 8, 8)))
+        >>> model, data = VAE(StandardNormal(2), posterior, likelihood), load("digits", "test")
+        >>> importance_bound(model, data, 10).mean > elbo(model, data).mean
+        True
     """
     return Estimate.of(importance_bounds(model, data, k, batch_size=batch_size, at_once=at_once, seed=seed))
 

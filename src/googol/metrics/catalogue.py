@@ -33,6 +33,9 @@ Value = float | Mapping[str, float]
 def metric_names(names: Iterable[str]) -> tuple[str, ...]:
     """The names of metrics as they are in `METRICS`, also for names with hyphens.
 
+    Args:
+        names: The names.
+
     Raises:
         ValueError: There is no such metric.
 
@@ -80,6 +83,18 @@ def evaluate(
 
     Raises:
         ValueError: A metric is unknown, or needs what the model or the call does not have.
+
+    Example:
+        >>> from googol.data import load
+        >>> from googol.likelihoods import Bernoulli
+        >>> from googol.models import VAE
+        >>> from googol.networks import MLPDecoder, MLPEncoder
+        >>> from googol.posteriors import DiagonalNormal
+        >>> from googol.priors import StandardNormal
+        >>> posterior, likelihood = DiagonalNormal(MLPEncoder((1, 8, 8), 4), 2), Bernoulli(MLPDecoder(2, (1, 8, 8)))
+        >>> model, data = VAE(StandardNormal(2), posterior, likelihood), load("digits", "test")
+        >>> list(evaluate(model, data, ["elbo", "active-units"]))
+        ['elbo', 'elbo_standard_error', 'elbo_log_likelihood', 'elbo_kl', 'active_units']
     """
     found: dict[str, Any] = {}
     names = [part for name in metric_names(metrics) for part in (NATS_OF.get(name, name), name)]

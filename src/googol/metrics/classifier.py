@@ -125,6 +125,12 @@ def train_classifier(
 
     Raises:
         ValueError: The data sets do not fit together, or have no conditions.
+
+    Example:
+        >>> from googol.data import load
+        >>> classifier = train_classifier(load("digits", "train"), load("digits", "test"), epochs=2)
+        >>> classifier.test_accuracy.mean > 0.5
+        True
     """
     if train.image_shape != test.image_shape or train.schema != test.schema or not train.schema:
         raise ValueError(

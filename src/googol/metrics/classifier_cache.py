@@ -44,6 +44,19 @@ def cached_classifier(
         cache_dir: Where it is kept: by default the folder ``classifiers`` in ``$GOOGOL_CACHE`` or else in
             the platform's cache folder.
         progress: Show a bar on standard error while it is trained.
+
+    Raises:
+        ValueError: As for `train_classifier`.
+
+    Example:
+        >>> import tempfile
+        >>> from googol.data import load
+        >>> train, test = load("digits", "train"), load("digits", "test")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     trained = cached_classifier(train, test, epochs=1, cache_dir=folder)
+        ...     found = cached_classifier(train, test, epochs=1, cache_dir=folder)
+        >>> trained.test_accuracy == found.test_accuracy
+        True
     """
     key = _key(train, test, epochs, seed)
     path = _folder(cache_dir) / f"{re.sub(r'[^A-Za-z0-9]+', '-', train.name)[:40]}-{key}.safetensors"

@@ -39,6 +39,18 @@ def active_units(model: Encoding, data: Dataset, *, draws: int = 8, batch_size: 
 
     Raises:
         ValueError: There are fewer than two images, or no draws.
+
+    Example:
+        >>> from googol.data import load
+        >>> from googol.likelihoods import Bernoulli
+        >>> from googol.models import VAE
+        >>> from googol.networks import MLPDecoder, MLPEncoder
+        >>> from googol.posteriors import DiagonalNormal
+        >>> from googol.priors import StandardNormal
+        >>> posterior, likelihood = DiagonalNormal(MLPEncoder((1, 8, 8), 4), 2), Bernoulli(MLPDecoder(2, (1, 8, 8)))
+        >>> model, data = VAE(StandardNormal(2), posterior, likelihood), load("digits", "test")
+        >>> active_units(model, data) <= 2
+        True
     """
     if len(data) < 2 or draws < 1:
         raise ValueError(f"Expected at least 2 images and draws of at least 1; got {len(data)} and {draws}.")
@@ -53,6 +65,9 @@ def active_units(model: Encoding, data: Dataset, *, draws: int = 8, batch_size: 
 
 def parameter_counts(model: nn.Module) -> dict[str, int]:
     """The number of parameters of each part of a model, learned or fixed.
+
+    Args:
+        model: Its parts are its children.
 
     Example:
         >>> from torch import nn

@@ -35,6 +35,10 @@ def evaluating(*modules: Evaluable, seed: int) -> Iterator[None]:
     Afterwards every part of the modules is in the mode that it was in, and the random numbers go on as if
     nothing had been drawn, so measuring during training does not change the training.
 
+    Args:
+        modules: The modules.
+        seed: The seed.
+
     Example:
         >>> import torch
         >>> from torch import nn

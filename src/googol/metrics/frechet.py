@@ -24,7 +24,18 @@ def in_batches(model: Generative, n: int, batch_size: int, device: torch.device)
 
 
 class ClassifierFeatures(nn.Module):
-    """The features of a classifier, before its heads, as a module of their own."""
+    """The features of a classifier, before its heads, as a module of their own.
+
+    Args:
+        classifier: The classifier, which is not copied.
+
+    Example:
+        >>> import torch
+        >>> from googol.data import Condition
+        >>> features = ClassifierFeatures(Classifier((1, 8, 8), [Condition("digit", tuple("0123456789"))]))
+        >>> features(torch.rand(5, 1, 8, 8)).shape, features.num_features
+        (torch.Size([5, 128]), 128)
+    """
 
     def __init__(self, classifier: Classifier):
         super().__init__()
@@ -83,6 +94,16 @@ def frechet_distance(features: nn.Module, real: Iterable[Tensor], generated: Ite
 
     Raises:
         ValueError: There are fewer than two images on a side.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> features = nn.Flatten()
+        >>> features.num_features = 9
+        >>> x = torch.rand(1000, 1, 3, 3)
+        >>> same, brighter = frechet_distance(features, [x], [x]), frechet_distance(features, [x], [x + 1])
+        >>> same < 1e-3, 8.99 < brighter < 9.01  # the means of all nine pixels differ by 1
+        (True, True)
     """
     from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -132,6 +153,19 @@ def fid(
         n: How many images are generated; at least 2.
         batch_size: Images at once.
         seed: Of the generated images.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from googol.data import load
+        >>> data = load("digits", "test")
+        >>> class Copies(nn.Module):
+        ...     def sample(self, n):
+        ...         return data.pixels(torch.randint(len(data), (n,)))
+        >>> features = nn.Flatten()
+        >>> features.num_features = 64
+        >>> fid(Copies(), features, data, 1000) < 1
+        True
     """
     device = device_of(features)
     with evaluating(model, features, seed=seed):

@@ -71,6 +71,16 @@ def modes(model: Generative, classifier: Classifier, n: int = 10_000, *, batch_s
 
     Raises:
         ValueError: There is no categorical condition, or no image.
+
+    Example:
+        >>> import torch
+        >>> from googol.data import Condition
+        >>> from googol.metrics import Classifier
+        >>> class OneImage(torch.nn.Module):
+        ...     def sample(self, n):
+        ...         return torch.full((n, 1, 8, 8), 0.5)
+        >>> modes(OneImage(), Classifier((1, 8, 8), [Condition("digit", tuple("0123456789"))]).eval(), 100).found
+        1
     """
     columns = [column for column, condition in enumerate(classifier.schema) if condition.values is not None]
     sizes = [len(condition.values) for condition in classifier.schema if condition.values is not None]

@@ -104,6 +104,20 @@ def coverage(
         k: Which neighbour.
         batch_size: Images at once.
         seed: Of the generated images.
+
+    Raises:
+        ValueError: There are not more than k images on a side.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from googol.data import load
+        >>> data = load("digits", "test")
+        >>> class Copies(nn.Module):
+        ...     def sample(self, n):
+        ...         return data.pixels(torch.randint(len(data), (n,)))
+        >>> coverage(Copies(), nn.Flatten(), data, 1000).coverage > 0.9
+        True
     """
     with evaluating(model, features, seed=seed):
         device = device_of(features)

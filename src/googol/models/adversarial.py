@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from googol.distributions.draws import check_count
+
 PriorGradient = Literal["pathwise", "score"]
 
 # The images of a collapsed generator vary less than this share of what those of the data do.
@@ -98,6 +100,9 @@ class AdversarialModel(nn.Module, ABC):
             For the critic "loss" and "gap", how much further apart it puts images of the data from generated ones; for
             the generator "loss". For None both, with "diversity", the ratio of the standard deviations of pixels in
             generated images and in those of the data, and "prior_entropy" in nats.
+
+        Raises:
+            ValueError: There is no such player.
         """
         if player == "critic":
             with torch.no_grad():
@@ -105,6 +110,8 @@ class AdversarialModel(nn.Module, ABC):
             return self._critic_terms(_centered(x), _centered(generated))
         if player == "generator":
             return {"loss": self._generator_loss(len(x))}
+        if player is not None:
+            raise ValueError(f"player must be 'critic', 'generator' or None, got {player!r}")
         z = self.prior().sample((len(x),))
         generated = self._generate(z)
         said = self.critic(_centered(generated))
@@ -150,7 +157,12 @@ class AdversarialModel(nn.Module, ABC):
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
-        """n images of codes drawn from the prior."""
+        """n images of codes drawn from the prior.
+
+        Raises:
+            ValueError: n is negative.
+        """
+        check_count(n)
         return self._generate(self.prior().sample((n,)))
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from googol.distributions import Event
+from googol.distributions.draws import check_count
 from googol.models.vae import VAE, Batches
 from googol.networks import ConditionCoding
 
@@ -23,6 +24,12 @@ class Draws(NamedTuple):
         divergence: The log-density that the draws come from, less that of the model without x, ``(k, B)``.
         answers: Tells, for each condition, p(y_j given the draw), ``(k, B, N_j)``, or the mean of a number,
             ``(k, B, 1)``.
+
+    Example:
+        >>> import torch
+        >>> draws = Draws(torch.tensor([[-3.0]]), torch.tensor([[1.0]]), list)
+        >>> draws.log_weights
+        tensor([[-4.]])
     """
 
     log_likelihood: Tensor
@@ -196,8 +203,13 @@ class CodedConditionsVAE(ConditionalVAE):
 def check_given(given: Tensor | None, n: int, conditions: int) -> Tensor:
     """Conditions that are given of n objects, one row for all or a row for each, as ``(n, c)``; NaN = left open.
 
+    Args:
+        given: Shape ``(c,)`` or ``(n, c)``; None leaves all of them open.
+        n: The number of objects.
+        conditions: The number c of conditions.
+
     Raises:
-        ValueError: The shape is another.
+        ValueError: The shape is another, or n is negative.
 
     Example:
         >>> import torch
@@ -207,6 +219,7 @@ def check_given(given: Tensor | None, n: int, conditions: int) -> Tensor:
         tensor([[nan],
                 [nan]])
     """
+    check_count(n)
     if given is None:
         return torch.full((n, conditions), math.nan)
     if given.shape not in {(conditions,), (n, conditions)}:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from googol.distributions.draws import check_count
 from googol.likelihoods import Autoregressive
 
 
@@ -66,5 +67,10 @@ class PixelCNN(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
-        """n images, drawn pixel by pixel."""
+        """n images, drawn pixel by pixel.
+
+        Raises:
+            ValueError: n is negative.
+        """
+        check_count(n)
         return self.likelihood().sample((n,))

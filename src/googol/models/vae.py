@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
-from googol.distributions.draws import mean_code, picture, sample_and_log_prob
+from googol.distributions.draws import check_count, mean_code, picture, sample_and_log_prob
 
 Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
@@ -245,7 +245,12 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
-        """n images: the means of p(x given z) for z drawn from the prior, or images where these are not known."""
+        """n images: the means of p(x given z) for z drawn from the prior, or images where these are not known.
+
+        Raises:
+            ValueError: n is negative.
+        """
+        check_count(n)
         return picture(self.likelihood(self.prior().sample((n,))))
 
 

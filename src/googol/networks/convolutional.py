@@ -6,7 +6,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from googol.networks.layers import check_image_shape, check_trailing, scaled
+from googol.networks.layers import (
+    ConvolutionalDecoder,
+    ConvolutionalEncoder,
+    check_at_least_one,
+    check_image_shape,
+    scaled,
+)
 
 # Features between the two fully connected layers.
 HIDDEN = 256
@@ -30,7 +36,7 @@ class _Images(nn.Unflatten):
         return super().forward(input).contiguous(memory_format=torch.channels_last)
 
 
-class ConvEncoder(nn.Module):
+class ConvEncoder(ConvolutionalEncoder):
     r"""Six convolutions followed by two fully connected layers, with SiLU between them.
 
     Every second convolution halves the image, so the cost falls early. There is no normalization over the
@@ -47,6 +53,9 @@ class ConvEncoder(nn.Module):
         outputs: Length of the vector made of each image.
         width: Channels of the last four convolutions; the first two, on larger images, have a quarter.
 
+    Raises:
+        ValueError: The images are smaller, or a number is less than 1.
+
     Example:
         >>> import torch
         >>> from googol.networks import ConvEncoder
@@ -57,6 +66,7 @@ class ConvEncoder(nn.Module):
 
     def __init__(self, image_shape: Sequence[int], outputs: int, *, width: int = 64):
         super().__init__()
+        check_at_least_one(outputs=outputs, width=width)
         self.image_shape = check_image_shape(image_shape, at_least=8)
         channels = [self.image_shape[0], _outer(width), width, width]
         height, breadth = _sizes(self.image_shape)[-1]
@@ -67,16 +77,8 @@ class ConvEncoder(nn.Module):
         layers += [nn.Flatten(), scaled(nn.Linear(channels[-1] * height * breadth, HIDDEN)), nn.SiLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(HIDDEN, outputs)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (…, channels, height, width) to vectors (…, outputs)."""
-        check_trailing("x", x, self.image_shape)
-        batch = x.shape[:-3]
-        images = x.reshape(batch.numel(), *self.image_shape).contiguous(memory_format=torch.channels_last)
-        codes = self.layers(images)
-        return codes.reshape(*batch, codes.shape[-1])
 
-
-class ConvDecoder(nn.Module):
+class ConvDecoder(ConvolutionalDecoder):
     r"""Two fully connected layers followed by six transposed convolutions: the mirror image of `ConvEncoder`.
 
     References:
@@ -89,6 +91,9 @@ class ConvDecoder(nn.Module):
             The channels are those of the image times what the likelihood needs for each of them.
         width: Channels of the first four layers of images; the next, on the largest, have a quarter.
 
+    Raises:
+        ValueError: The images are smaller, or a number is less than 1.
+
     Example:
         >>> import torch
         >>> from googol.networks import ConvDecoder
@@ -99,6 +104,7 @@ class ConvDecoder(nn.Module):
 
     def __init__(self, latents: int, image_shape: Sequence[int], *, width: int = 64):
         super().__init__()
+        check_at_least_one(latents=latents, width=width)
         self.latents = latents
         self.image_shape = check_image_shape(image_shape, at_least=8)
         channels = [width, width, _outer(width), self.image_shape[0]]
@@ -118,10 +124,3 @@ class ConvDecoder(nn.Module):
             if isinstance(layer, nn.ConvTranspose2d):
                 scaled(layer)
         self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Vectors (…, latents) to images (…, channels, height, width)."""
-        check_trailing("z", z, (self.latents,))
-        batch = z.shape[:-1]
-        images = self.layers(z.reshape(batch.numel(), self.latents))
-        return images.reshape(*batch, *self.image_shape)

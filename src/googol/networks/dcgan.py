@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from googol.networks.layers import check_image_shape, check_trailing
+from googol.networks.layers import ConvolutionalDecoder, ConvolutionalEncoder, check_at_least_one, check_image_shape
 
 # Images are halved as long as their shorter side is longer than this.
 SMALLEST = 7
@@ -29,7 +29,7 @@ def _widths(count: int, width: int) -> list[int]:
     return [width << level for level in range(count)]
 
 
-class DCGANEncoder(nn.Module):
+class DCGANEncoder(ConvolutionalEncoder):
     r"""Convolutions that halve the image and double the channels, and one linear layer: the critic of a DCGAN.
 
     Images of 28 pixels become 7 × 7 in two steps, of 32 pixels 4 × 4 in three, of 64 pixels 4 × 4 in four. There is no
@@ -44,6 +44,9 @@ class DCGANEncoder(nn.Module):
         outputs: Length of the vector made of each image.
         width: Channels after the first convolution.
 
+    Raises:
+        ValueError: The images are smaller, or a number is less than 1.
+
     Example:
         >>> import torch
         >>> from googol.networks import DCGANEncoder
@@ -53,6 +56,7 @@ class DCGANEncoder(nn.Module):
 
     def __init__(self, image_shape: Sequence[int], outputs: int, *, width: int = 64):
         super().__init__()
+        check_at_least_one(outputs=outputs, width=width)
         self.image_shape = check_image_shape(image_shape, at_least=8)
         sizes = _sizes(self.image_shape)
         channels = [self.image_shape[0], *_widths(len(sizes) - 1, width)]
@@ -62,16 +66,8 @@ class DCGANEncoder(nn.Module):
         layers += [nn.Flatten(), nn.Linear(channels[-1] * math.prod(sizes[-1]), outputs)]
         self.layers = _started(nn.Sequential(*layers))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (…, channels, height, width) to vectors (…, outputs)."""
-        check_trailing("x", x, self.image_shape)
-        batch = x.shape[:-3]
-        images = x.reshape(batch.numel(), *self.image_shape).contiguous(memory_format=torch.channels_last)
-        codes = self.layers(images)
-        return codes.reshape(*batch, codes.shape[-1])
 
-
-class DCGANDecoder(nn.Module):
+class DCGANDecoder(ConvolutionalDecoder):
     """One linear layer and transposed convolutions with batch normalization: the generator of a DCGAN.
 
     References:
@@ -82,6 +78,9 @@ class DCGANDecoder(nn.Module):
         image_shape: (channels, height, width) of what is made of each vector, sides of at least 8.
         width: Channels before the last convolution.
 
+    Raises:
+        ValueError: The images are smaller, or a number is less than 1.
+
     Example:
         >>> import torch
         >>> from googol.networks import DCGANDecoder
@@ -91,6 +90,7 @@ class DCGANDecoder(nn.Module):
 
     def __init__(self, latents: int, image_shape: Sequence[int], *, width: int = 64):
         super().__init__()
+        check_at_least_one(latents=latents, width=width)
         self.latents = latents
         self.image_shape = check_image_shape(image_shape, at_least=8)
         sizes = _sizes(self.image_shape)[::-1]
@@ -102,13 +102,6 @@ class DCGANDecoder(nn.Module):
             layers += [nn.BatchNorm2d(before), nn.ReLU()]
             layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, output_padding=odd)]
         self.layers = _started(nn.Sequential(*layers))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Vectors (…, latents) to images (…, channels, height, width)."""
-        check_trailing("z", z, (self.latents,))
-        batch = z.shape[:-1]
-        images = self.layers(z.reshape(batch.numel(), self.latents))
-        return images.reshape(*batch, *self.image_shape)
 
 
 def _started(layers: nn.Sequential) -> nn.Sequential:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from googol.networks.joined import JoinedMLP
-from googol.networks.layers import check_image_shape, check_trailing, in_parts, scaled
+from googol.networks.layers import check_at_least_one, check_image_shape, check_trailing, in_parts, scaled
 
 # Channels of the last convolution, which leave some 300 features of an image of 28 × 28.
 LAST = 6
@@ -29,7 +29,10 @@ class GatedConvFeatures(nn.Module):
     Args:
         image_shape: (channels, height, width) of the images, sides of at least 4.
         width: Channels of the third and fourth convolution; the first two have half, the last 6.
-        kernels: Sizes of the kernels, odd.
+        kernels: Sizes of the five kernels, odd.
+
+    Raises:
+        ValueError: The images are smaller, a number is less than 1, or the kernels are others.
 
     Example:
         >>> import torch
@@ -43,6 +46,9 @@ class GatedConvFeatures(nn.Module):
         self, image_shape: Sequence[int], *, width: int = 64, kernels: Sequence[int] = (7, 3, 5, 3, 3)
     ) -> None:
         super().__init__()
+        check_at_least_one(width=width)
+        if len(kernels) != 5 or any(kernel < 1 or kernel % 2 == 0 for kernel in kernels):
+            raise ValueError(f"Expected kernels to be five odd sizes; got {tuple(kernels)}.")
         self.image_shape = check_image_shape(image_shape, at_least=4)
         channels, height, breadth = self.image_shape
         narrow = max(1, width // 2)
@@ -76,6 +82,9 @@ class GatedConvDecoder(nn.Module):
         hidden: Length of the layer that each code goes through first.
         width: Channels of the convolutions.
 
+    Raises:
+        ValueError: There is no code, or a number is less than 1.
+
     Example:
         >>> import torch
         >>> from googol.networks import GatedConvDecoder
@@ -87,6 +96,7 @@ class GatedConvDecoder(nn.Module):
         self, latents: Sequence[int], image_shape: Sequence[int], *, hidden: int = 300, width: int = 64
     ) -> None:
         super().__init__()
+        check_at_least_one(latents=min(latents, default=0), hidden=hidden, width=width)
         self.image_shape = check_image_shape(image_shape)
         self.latents = sum(latents)
         sides = self.image_shape[1:]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from googol.networks.layers import Activation, check_trailing
+from googol.networks.layers import Activation, check_at_least_one, check_trailing
 from googol.networks.mlp import MLP, hidden_layer
 
 
@@ -48,6 +48,9 @@ class JoinedMLP(nn.Module):
         hidden: Lengths in between, at least one; each code gets the first.
         activation: What is between them, see `MLP`.
 
+    Raises:
+        ValueError: The activation is another one, a length is less than 1, or there is no code or nothing in between.
+
     Example:
         >>> import torch
         >>> from googol.networks import JoinedMLP
@@ -65,6 +68,7 @@ class JoinedMLP(nn.Module):
     ) -> None:
         super().__init__()
         self.inputs = list(inputs)
+        check_at_least_one(inputs=min(inputs, default=0), hidden=min(hidden, default=0))
         first, *rest = hidden
         self.each = nn.ModuleList([nn.Sequential(*hidden_layer(size, first, activation)) for size in self.inputs])
         self.joined = MLP(len(self.inputs) * first, outputs, hidden=rest, activation=activation)

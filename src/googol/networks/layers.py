@@ -1,4 +1,4 @@
-"""What the networks share: checks of shapes, and weights that keep the size of a signal."""
+"""What the networks share: checks of shapes, weights that keep the size of a signal, and images in any batch."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -71,7 +71,48 @@ def check_image_shape(image_shape: Sequence[int], *, at_least: int = 1) -> Image
     return shape[0], shape[1], shape[2]
 
 
+def check_at_least_one(**options: int) -> None:
+    """Refuses options that do not count anything.
+
+    Raises:
+        ValueError: If one is less than 1.
+    """
+    for name, value in options.items():
+        if value < 1:
+            raise ValueError(f"Expected {name} to be at least 1; got {value}.")
+
+
 def check_trailing(name: str, value: Tensor, shape: Sequence[int]) -> None:
     """Raise a ValueError unless the last dimensions of `value` are `shape`."""
     if tuple(value.shape[-len(shape) :]) != tuple(shape):
         raise ValueError(f"Expected trailing dimensions matching {tuple(shape)} for {name}; got {tuple(value.shape)}.")
+
+
+class ConvolutionalEncoder(nn.Module):
+    """A network from images, of any batch shape, to vectors: a subclass sets the shape of an image and the layers."""
+
+    image_shape: ImageShape
+    layers: nn.Sequential
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (…, channels, height, width) to vectors (…, outputs)."""
+        check_trailing("x", x, self.image_shape)
+        batch = x.shape[:-3]
+        images = x.reshape(batch.numel(), *self.image_shape).contiguous(memory_format=torch.channels_last)
+        codes: Tensor = self.layers(images)
+        return codes.reshape(*batch, codes.shape[-1])
+
+
+class ConvolutionalDecoder(nn.Module):
+    """A network from vectors, of any batch shape, to images: a subclass sets the length, the shape and the layers."""
+
+    latents: int
+    image_shape: ImageShape
+    layers: nn.Sequential
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Vectors (…, latents) to images (…, channels, height, width)."""
+        check_trailing("z", z, (self.latents,))
+        batch = z.shape[:-1]
+        images: Tensor = self.layers(z.reshape(batch.numel(), self.latents))
+        return images.reshape(*batch, *self.image_shape)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from googol.networks.layers import Activation, check_image_shape, check_trailing, scaled
+from googol.networks.layers import Activation, check_at_least_one, check_image_shape, check_trailing, scaled
 
 # The module of each, and how many numbers it makes one of.
 ACTIVATIONS: dict[str, tuple[type[nn.Module], int]] = {
@@ -35,7 +35,7 @@ class MLP(nn.Sequential):
         activation: "silu", "elu", "relu" or "gated".
 
     Raises:
-        ValueError: The activation is another one.
+        ValueError: The activation is another one, or a length is less than 1.
 
     Example:
         >>> import torch
@@ -47,6 +47,7 @@ class MLP(nn.Sequential):
     def __init__(
         self, inputs: int, outputs: int, *, hidden: Sequence[int] = (300, 300), activation: Activation = "silu"
     ):
+        check_at_least_one(inputs=inputs, outputs=outputs, hidden=min(hidden, default=1))
         if activation not in ACTIVATIONS:
             raise ValueError(f"Expected activation to be one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
         sizes = (inputs, *hidden)

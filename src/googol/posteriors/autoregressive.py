@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.distributions import Transform
 
 from googol.distributions import flows as zuko
-from googol.posteriors.flow import FlowPosterior, check_at_least_one
+from googol.networks.layers import check_at_least_one
+from googol.posteriors.flow import FlowPosterior
 
 # What the last layers of the networks are scaled by before training.
 FIRST_SIZE = 0.1

@@ -5,6 +5,8 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 from torch.nn.functional import softplus
 
+from googol.networks.layers import check_at_least_one
+
 # Far below any scale that pays off, far above where 1 / scale² overflows in float32.
 MINIMUM_SCALE = 1e-4
 
@@ -23,6 +25,9 @@ class DiagonalNormal(nn.Module):
         encoder: From x to vectors (…, 2 · latents).
         latents: The number of latent variables.
 
+    Raises:
+        ValueError: If latents is less than 1.
+
     Example:
         >>> import torch
         >>> from torch import nn
@@ -34,6 +39,7 @@ class DiagonalNormal(nn.Module):
 
     def __init__(self, encoder: nn.Module, latents: int):
         super().__init__()
+        check_at_least_one(latents=latents)
         self.encoder = encoder
         self.latents = latents
 

@@ -60,14 +60,3 @@ class FlowPosterior(nn.Module):
         pieces = [self.share * piece for piece in pieces]
         # The library's flows map codes to the base; ours are cheap from the base to codes.
         return NormalizingFlow(ComposedTransform(*self.transforms(pieces)).inv, self.base(normal))
-
-
-def check_at_least_one(**options: int) -> None:
-    """Refuses options that do not count anything.
-
-    Raises:
-        ValueError: If one is less than 1.
-    """
-    for name, value in options.items():
-        if value < 1:
-            raise ValueError(f"Expected {name} to be at least 1; got {value}.")

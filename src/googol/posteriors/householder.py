@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from googol.posteriors.flow import FlowPosterior, check_at_least_one
+from googol.networks.layers import check_at_least_one
+from googol.posteriors.flow import FlowPosterior
 from googol.transforms import Householder
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Transform
 
-from googol.posteriors.flow import FlowPosterior, check_at_least_one
+from googol.networks.layers import check_at_least_one
+from googol.posteriors.flow import FlowPosterior
 from googol.transforms import Householder, Reversal, Sylvester, orthonormal
 
 Orthogonalization = Literal["orthogonal", "householder", "triangular"]

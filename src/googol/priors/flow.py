@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from googol.distributions.flows import NormalizingFlow, flows
 from googol.distributions.hypersphere import unit_sphere
+from googol.networks.layers import check_at_least_one
 
 _FAMILIES = {"realnvp": flows.RealNVP, "nsf": flows.NSF, "maf": flows.MAF}
 
@@ -59,10 +60,10 @@ class FlowPrior(nn.Module):
         super().__init__()
         if isinstance(flow, str) and flow not in _FAMILIES:
             raise ValueError(f"Expected flow to be one of {', '.join(_FAMILIES)}; got {flow!r}.")
-        if transforms < 1:
-            raise ValueError(f"Expected transforms to be at least 1; got {transforms}.")
+        check_at_least_one(transforms=transforms)
         if getattr(base, "support", None) is unit_sphere:
             raise ValueError("Expected base to be a prior in all of space; got one on the unit sphere.")
+        self.latents = latents
         self.base: Any = base
         self.flow: Any
         if isinstance(flow, nn.Module):
@@ -81,8 +82,15 @@ class FlowPrior(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self) -> NormalizingFlow:
-        """The distribution of z, event shape (latents,)."""
-        return NormalizingFlow(self.flow(), self.base())
+        """The distribution of z, event shape (latents,).
+
+        Raises:
+            ValueError: If the base has another number of latents.
+        """
+        base = self.base()
+        if (shape := tuple(base.event_shape)) != (self.latents,):
+            raise ValueError(f"Expected base to be a prior of {self.latents} latents; got the event shape {shape}.")
+        return NormalizingFlow(self.flow(), base)
 
     @property
     def fit_initial(self) -> Callable[[Tensor], None]:

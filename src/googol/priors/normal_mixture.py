@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 from googol.distributions import Mixture
+from googol.networks.layers import check_at_least_one
 
 # Enough codes of the training data to place some hundred components.
 _CODES = 20_000
@@ -46,8 +47,7 @@ class NormalMixture(nn.Module):
 
     def __init__(self, latents: int, *, components: int = 100):
         super().__init__()
-        if components < 1:
-            raise ValueError(f"Expected components to be at least 1; got {components}.")
+        check_at_least_one(latents=latents, components=components)
         self.logits = nn.Parameter(torch.zeros(components))
         self.loc = nn.Parameter(torch.randn(components, latents))
         self.log_scale = nn.Parameter(torch.zeros(components, latents))

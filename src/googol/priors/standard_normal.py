@@ -4,12 +4,17 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
+from googol.networks.layers import check_at_least_one
+
 
 class StandardNormal(nn.Module):
     """p(z) = N(0, I); nothing to learn.
 
     Args:
         latents: The number of latent variables.
+
+    Raises:
+        ValueError: If latents is less than 1.
 
     Example:
         >>> import torch
@@ -23,6 +28,7 @@ class StandardNormal(nn.Module):
 
     def __init__(self, latents: int):
         super().__init__()
+        check_at_least_one(latents=latents)
         # Buffers follow the module to its device and precision; nothing of them needs saving.
         self.register_buffer("zero", torch.zeros(latents), persistent=False)
         self.register_buffer("one", torch.ones(latents), persistent=False)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from googol.distributions import Mixture
+from googol.networks.layers import check_at_least_one
 
 # Learned pseudo-inputs that start from images keep this far from 0 and 1, where the sigmoid has no slope left.
 _MARGIN = 0.01
@@ -66,8 +67,7 @@ class VampPrior(nn.Module):
         learnable: bool = True,
     ):
         super().__init__()
-        if components < 1:
-            raise ValueError(f"Expected components to be at least 1; got {components}.")
+        check_at_least_one(components=components)
         if start not in ("random", "data"):
             raise ValueError(f"Expected start to be random or data; got {start!r}.")
         if start == "random" and not learnable:

@@ -47,6 +47,13 @@ def write_file(path: Path, content: bytes) -> None:
     """Writes a file beside its place and moves it there when it is safely on the disk.
 
     Several processes may write the same file; it has the content of one of them.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "new" / "a.txt"
+        >>> write_file(path, b"whole")
+        >>> path.read_bytes()
+        b'whole'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{path.name}.*part"):  # by a process that was killed, unless it is new
@@ -66,7 +73,15 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Writes a checkpoint of tensors, numbers, strings and containers of them."""
+    """Writes a checkpoint of tensors, numbers, strings and containers of them.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "last.ckpt"
+        >>> save_checkpoint(path, {"step": 3, "weights": torch.zeros(2)})
+        >>> load_checkpoint(path)["weights"]
+        tensor([0., 0.])
+    """
     content = io.BytesIO()
     torch.save({"format": FORMAT, "googol": googol.__version__, **state}, content)
     write_file(path, content.getbuffer().tobytes())
@@ -78,13 +93,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: If the file is damaged, no checkpoint, or from a newer version of googol.
     """
+    content = io.BytesIO(path.read_bytes())
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
+        state = torch.load(content, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load has no error class of its own for a file that it cannot read
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} is damaged or no checkpoint of googol: {reason}") from error
+        raise ValueError(f"{path} is damaged or no checkpoint of googol") from error
     if not isinstance(state, dict) or "format" not in state:
         raise ValueError(f"{path} is no checkpoint of googol")
     _check_format(path, state)

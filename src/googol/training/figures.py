@@ -43,7 +43,7 @@ def image_grid(images: Tensor, *, columns: int = 8, padding: int = 1, scale: int
         scale: Whole factor by which each image is enlarged.
 
     Raises:
-        ValueError: If the images have another shape, or there are none.
+        ValueError: If the images have another shape, there are none, or a number is out of its range.
 
     Example:
         >>> image_grid(torch.zeros(10, 1, 8, 8), columns=5).size
@@ -51,6 +51,10 @@ def image_grid(images: Tensor, *, columns: int = 8, padding: int = 1, scale: int
     """
     from PIL import Image
 
+    if min(columns, scale) < 1 or padding < 0:
+        raise ValueError(
+            f"expected columns and scale of at least 1 and padding of at least 0, got {columns}, {scale} and {padding}"
+        )
     if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
         raise ValueError(f"expected images of shape (n, 1 or 3, height, width), got {tuple(images.shape)}")
     pixels = (images.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8)
@@ -66,7 +70,12 @@ def image_grid(images: Tensor, *, columns: int = 8, padding: int = 1, scale: int
 
 
 def grid_png(images: Tensor, *, columns: int, tile: int = 64) -> bytes:
-    """A grid of images as the content of a PNG file, small images enlarged to about ``tile`` pixels."""
+    """A grid of images as the content of a PNG file, small images enlarged to about ``tile`` pixels.
+
+    Example:
+        >>> grid_png(torch.zeros(10, 1, 8, 8), columns=5)[:4]
+        b'\\x89PNG'
+    """
     content = io.BytesIO()
     scale = max(1, round(tile / max(images.shape[-2:])))
     image_grid(images, columns=columns, padding=scale, scale=scale).save(content, "png", optimize=True)

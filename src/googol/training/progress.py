@@ -21,7 +21,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a run ended: steps and epochs done, the best validation loss, seconds, and why it stopped."""
+    """How a run ended: steps and epochs done, the best validation loss, seconds, and why it stopped.
+
+    Attributes:
+        steps: Steps done.
+        epochs: Passes over the training data, the last one perhaps in part.
+        best_loss: The best validation loss; infinite where the loss does not tell how good a model is.
+        seconds: How long it took, with all its interruptions left out.
+        stopped_by: "epochs", "patience" or "time_budget".
+    """
 
     steps: int
     epochs: float

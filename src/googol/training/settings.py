@@ -80,7 +80,8 @@ class TrainingSettings:
             return
         if not math.isfinite(value) or value < least or (strictly and value == least):
             bound = f"greater than {least}" if strictly else f"at least {least}"
-            raise ValueError(f"expected {name} to be {bound}, got {value!r}")
+            finite = " and finite" if math.isinf(value) else ""
+            raise ValueError(f"expected {name} to be {bound}{finite}, got {value!r}")
 
     def learning_rate_factor(self, step: int, total_steps: int) -> float:
         """The factor on the learning rates at a step: a linear warm-up times a cosine, or a constant.

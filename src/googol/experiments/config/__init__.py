@@ -6,9 +6,9 @@ Importing this imports no other part of googol, so that help is fast.
 """
 
 from googol.experiments.config.adversarial import GAN, WGAN, WGANGP
+from googol.experiments.config.autoencoders import HVAE, VAE, ConvHVAE, PixelCNN, PixelHVAE
 from googol.experiments.config.baselines import CVAE, ExpertsVAE
 from googol.experiments.config.common import ImageShape, wants_dequantized
-from googol.experiments.config.hierarchy import HVAE, ConvHVAE, PixelCNN, PixelHVAE
 from googol.experiments.config.likelihoods import (
     Autoregressive,
     Bernoulli,
@@ -17,7 +17,7 @@ from googol.experiments.config.likelihoods import (
     LogitNormal,
     Normal,
 )
-from googol.experiments.config.models import VAE, JointVAE, Model
+from googol.experiments.config.models import JointVAE, Model
 from googol.experiments.config.networks import DCGAN, MLP, Conv, GatedConv, Network
 from googol.experiments.config.posteriors import (
     IAF,

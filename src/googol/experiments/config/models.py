@@ -1,4 +1,4 @@
-"""The choices of models, each with its parts."""
+"""The choices of models, and the joint one of codes and conditions."""
 
 from __future__ import annotations
 
@@ -7,55 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from googol.experiments.config.adversarial import GAN, WGAN, WGANGP
+from googol.experiments.config.autoencoders import HVAE, VAE, ConvHVAE, PixelCNN, PixelHVAE, build_likelihood
 from googol.experiments.config.baselines import CVAE, ExpertsVAE
 from googol.experiments.config.common import ImageShape, require, require_conditions
-from googol.experiments.config.hierarchy import HVAE, ConvHVAE, PixelCNN, PixelHVAE, build_likelihood
 from googol.experiments.config.likelihoods import Autoregressive, Bernoulli, Likelihood
 from googol.experiments.config.networks import Conv, Network
 from googol.experiments.config.posteriors import Diagonal, LowerPosterior, Posterior
-from googol.experiments.config.priors import JointPrior, Prior, StandardNormal, TensorRing
+from googol.experiments.config.priors import JointPrior, TensorRing
 
 if TYPE_CHECKING:
     from googol import models
     from googol.data import Condition
-
-
-@dataclass(frozen=True)
-class VAE:
-    """A variational autoencoder: any prior, no conditions."""
-
-    takes_conditions: ClassVar[bool] = False
-
-    latents: int = 32
-    """numbers in a code"""
-    warmup_epochs: int = 0
-    """epochs with a standard normal prior, before a learned one starts from the codes"""
-    kl_warmup_epochs: int = 0
-    """epochs over which the weight of the divergence from the prior rises to 1"""
-    free_bits: float = 0.0
-    """nats of the divergence that cost nothing in training"""
-    prior: Prior = StandardNormal()
-    posterior: Posterior = Diagonal()
-    likelihood: Likelihood = Bernoulli()
-    network: Network = Conv()
-
-    def __post_init__(self) -> None:
-        require(1, latents=self.latents)
-        require(0, warmup_epochs=self.warmup_epochs, kl_warmup_epochs=self.kl_warmup_epochs, free_bits=self.free_bits)
-
-    def build(self, image_shape: ImageShape, schema: Sequence[Condition]) -> models.VAE:
-        """The model, with weights to start from."""
-        from googol.models import VAE as Model
-
-        posterior = self.posterior.build(self.network, image_shape, self.latents)
-        return Model(
-            self.prior.build(self.latents, posterior, image_shape),
-            posterior,
-            self.likelihood.build(self.network, image_shape, self.latents),
-            warmup_epochs=self.warmup_epochs,
-            kl_warmup_epochs=self.kl_warmup_epochs,
-            free_bits=self.free_bits,
-        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,168 @@
+"""What is asked of the values of a distribution of chained variables: moments, mode, samples, uniform variables."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from googol.distributions import implicit as _implicit
+from googol.distributions import mode as _mode
+from googol.distributions import rosenblatt as _rosenblatt
+from googol.distributions import sampling as _sampling
+from googol.distributions.evidence import EvidenceDistribution
+
+
+class ValuesDistribution(EvidenceDistribution):
+    """The values that :class:`~googol.distributions.TensorRingDistribution` gives back; it adds densities."""
+
+    # -- moments
+
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        rows, _, shape = self._rows(None)
+        probs = self.chain.posterior(self.emissions.log_prob(rows))  # (n, B, N)
+        means, variances = (moment.detach().unsqueeze(1) for moment in self.emissions.moments())
+        mean = (probs * means).sum(-1)
+        variance = (probs * (variances + (means - mean.unsqueeze(-1)).square())).sum(-1)
+        observed = ~rows.isnan()
+        mean = torch.where(observed, rows, mean.mT)
+        variance = variance.mT.masked_fill(observed, 0.0)
+        return self._values(mean, *shape), self._values(variance, *shape)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of every variable (of a discrete one: of its index); it carries no gradient."""
+        return self._moments()[0]
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of every variable; it carries no gradient."""
+        return self._moments()[1]
+
+    @property
+    def mode(self) -> Tensor:
+        """The values at the most probable component indices: their means, or the indices of discrete variables.
+
+        The indices maximise the tensor's entry times the density of the evidence. They are found by a search
+        that keeps the most promising beginnings, ordered by an upper bound on what can still follow; see
+        :func:`googol.distributions.mode.most_probable_indices`.
+        """
+        rows, _, shape = self._rows(None)
+        with torch.no_grad():
+            hidden = [j for j in range(len(self.chain)) if j not in self._visible]
+            log_weights = self.emissions.log_prob(rows)
+            index = _mode.most_probable_indices(self.chain, log_weights, summed=hidden).indices
+            means = self.emissions.moments()[0]
+            values = torch.where(rows.isnan(), means.gather(1, index).mT, rows)
+        return self._values(values, *shape)
+
+    # -- samples
+
+    def sample(self, sample_shape: Any = (), *, temperature: float = 1.0) -> Tensor:
+        """Draws the component indices first, then the values; evidence is kept as it is.
+
+        Args:
+            sample_shape: The leading dimensions.
+            temperature: What the distances of the values from the means of their components are multiplied by: below 1
+                for more typical ones, 0 for the means themselves.
+
+        Raises:
+            ValueError: A size or the temperature is negative, or the latter infinite.
+        """
+        if not 0 <= temperature < math.inf:
+            raise ValueError(f"temperature must be at least 0 and finite, got {temperature}")
+        count = _count(sample_shape)
+        with torch.no_grad():
+            rows, _, shape = self._rows(None)
+            values = _sampling.sample(self.chain, self.emissions, rows, count, temperature)
+        return self._values(values, *sample_shape, *shape)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        r"""Draws samples that are differentiable in every parameter and in the evidence.
+
+        With :math:`F_j` the distribution function of variable j given those before it, a mixture's, the gradient
+        is that of :math:`z_j` as the solution of :math:`F_j(z_j \mid z_{<j}) = u_j`, by implicit
+        differentiation (Figurnov et al., Implicit Reparameterization Gradients, 2018).
+
+        Raises:
+            ValueError: A discrete variable is open; condition on it or take a marginal without it first.
+        """
+        self._require_continuous("rsample")
+        count = _count(sample_shape)
+        rows, _, shape = self._rows(None)
+        with torch.no_grad():
+            drawn = _sampling.sample(self.chain, self.emissions, rows, count)
+        values = _implicit.reparameterize(self.chain, self.emissions, rows, drawn, self._visible)
+        return self._values(values, *sample_shape, *shape)
+
+    # -- uniform variables
+
+    @torch.no_grad()
+    def to_uniform(self, value: Tensor) -> Tensor:
+        r"""The Rosenblatt transformation :math:`u_j = F_j(v_j \mid v_{<j})`, along the chain.
+
+        Of values that follow this distribution, the u are uniform and independent.
+
+        Args:
+            value: Shape ``(…, n)``; entries that the evidence fixes may be NaN. It carries no gradient.
+
+        Returns:
+            Shape ``(…, n)``, in [0, 1]; 0.5 for what is observed.
+
+        Raises:
+            ValueError: As for :meth:`log_prob`; an open entry is NaN, or an open variable is discrete.
+        """
+        self._require_continuous("to_uniform")
+        rows, values = self._full(self._check(value, "value"))
+        if bool((values.isnan() & rows.isnan())[..., self._visible].any()):
+            raise ValueError("value must have an entry of every variable that the evidence leaves open, got NaN")
+        found = _rosenblatt.uniforms(self.chain, self.emissions, rows, values, self._visible)
+        return self._values(found, *value.shape[:-1])
+
+    @torch.no_grad()
+    def from_uniform(self, u: Tensor) -> Tensor:
+        r"""The inverse of :meth:`to_uniform`: the values with :math:`F_j(v_j \mid v_{<j}) = u_j`.
+
+        Together they move values from one conditional distribution to another in the same places of their
+        distributions, and turn low-discrepancy points into samples.
+
+        Args:
+            u: Shape ``(…, n)``, in [0, 1]; what stands for an observed variable does not matter.
+
+        Returns:
+            Shape ``(…, n)``, with the evidence where there is some. It carries no gradient.
+
+        Raises:
+            ValueError: The last dimension is not n, a number is outside [0, 1], or an open variable is discrete.
+
+        Example:
+            >>> import torch
+            >>> from googol.distributions import Categorical, Normal, TensorRing
+            >>> joint = TensorRing([Normal(5), Normal(5), Categorical(2)], rank=3)()
+            >>> nan = float("nan")
+            >>> old, new = (joint.condition(torch.tensor([nan, nan, label])) for label in (0.0, 1.0))
+            >>> v = old.sample()
+            >>> bool(old.from_uniform(old.to_uniform(v)).isclose(v, atol=1e-3).all())
+            True
+            >>> new.from_uniform(old.to_uniform(v))[-1]
+            tensor(1.)
+        """
+        self._require_continuous("from_uniform")
+        if not isinstance(u, Tensor) or u.dim() == 0 or u.shape[-1] != len(self._visible):
+            shape = tuple(u.shape) if isinstance(u, Tensor) else type(u).__name__
+            raise ValueError(f"u must have the shape (…, {len(self._visible)}), got {shape}")
+        if not bool(((u >= 0) & (u <= 1)).all()):
+            raise ValueError("u must be in [0, 1]")
+        rows, uniform = self._full(u)
+        values = _rosenblatt.from_uniforms(self.chain, self.emissions, rows, uniform, self._visible)
+        return self._values(values, *u.shape[:-1])
+
+
+def _count(sample_shape: Any) -> int:
+    """How many samples a shape asks for."""
+    shape = torch.Size(sample_shape)
+    if any(size < 0 for size in shape):
+        raise ValueError(f"sample_shape must not have a negative size, got {tuple(shape)}")
+    return shape.numel()
