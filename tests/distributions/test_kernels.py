@@ -353,3 +353,39 @@ def test_normal_densities_and_gradients_are_those_of_pytorch(count, components, 
     for actual, expected in zip(*results, strict=True):
         tolerance = TOLERANCE[dtype]
         torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance * expected.abs().amax().item())
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("count", [15, 33, 200])
+def test_densities_of_normals_are_formed_on_the_way(count, dtype, boundary, monkeypatch):
+    torch.manual_seed(count)
+    ring = TensorRing([Normal(3)] * 7, 5, boundary, dtype=dtype)
+    value = torch.randn(count, 7, dtype=dtype)
+    value[torch.rand(count, 7) < 0.3] = torch.nan
+    found, log_sums = [], kernels.log_sums_of_normals
+    monkeypatch.setattr(kernels, "log_sums_of_normals", lambda *given: found.append(log_sums(*given)) or found[-1])
+    for far in (False, True):  # where single precision would not do, all is done as ever
+        value[count // 2, 1] = -1e4 if far else 0.0
+        with torch.no_grad():
+            actual = ring().log_prob(value)
+        torch.testing.assert_close(actual, ring().log_prob(value).detach(), rtol=TOLERANCE[dtype], atol=1e-4)
+    if count >= kernels.rows_at_once(value):
+        assert len(found) == 2
+        assert found[0] is not None
+        assert (found[1] is None) == (dtype == torch.float32)
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_densities_of_normals_that_lose_precision_go_through_the_logarithmic_domain(boundary):
+    """Every variable keeps the block that the next one leaves."""
+    log_cores = torch.full((12, 2, 4, 4), -30.0)
+    log_cores[:, 0, :2, :2] = log_cores[:, 1, 2:, 2:] = 0.0
+    parts = [Normal(2, loc=[-3.0, 3.0], scale=[0.5, 0.5])] * 12
+    ring = TensorRing(parts, 4, boundary, cores=list(log_cores.exp()))
+    value = torch.tensor([3.0, -3.0] * 6).repeat(40, 1)
+    value[::2] = 3.0
+    with torch.no_grad():
+        actual = ring().log_prob(value)
+    exact = TensorRing(parts, 4, boundary, cores=list(log_cores.double().exp()), dtype=torch.float64)
+    torch.testing.assert_close(actual.double(), exact().log_prob(value.double()).detach(), rtol=1e-5, atol=1e-3)

@@ -21,6 +21,9 @@ enum { MOST_KEPT = 12 << 20, LINKS_KEPT = 8 };
 /* The share of a sum that may have been discarded on the way: more, and it is computed again, with logarithms. */
 #define MOST_DISCARDED 0x1p-13
 
+/* The log-density of a component from which on the values are computed in double precision. */
+#define FAR -1e3
+
 /* A chain, the rows of a batch, and what is wanted, all contiguous; see kernels.py for the shapes. What is not wanted is
    NULL, and without gradients no part of the chain is kept: it has no links. */
 struct job {
@@ -29,6 +32,10 @@ struct job {
     const double *row_weights;
     double *log_product, *log_sums;
     void *product, *bound, *grad_weights, *grad_cores, *grad_cores_of_others;
+    /* In place of log-weights: values of normal variables, their components, and whether a value is so far from one that
+       double precision is needed: then the work stops. */
+    const void *values, *loc, *inverse, *constant;
+    int *far;
     char *scratch;
     long scratch_size;
     int next;
@@ -179,7 +186,7 @@ static void work(void *argument) {
         size_t size = job->links * job->components * job->rank * job->rank * job->item;
         if (grad_cores && part) grad_cores = (char *)job->grad_cores_of_others + (part - 1) * size;
         if (grad_cores && begin == end) memset(grad_cores, 0, size);
-        for (long group = begin; group < end; group++)
+        for (long group = begin; group < end && !(job->far && __atomic_load_n(job->far, __ATOMIC_RELAXED)); group++)
             chosen->group[is_double](job, s, group, scratch, grad_cores, group > begin);
     }
 }
@@ -277,11 +284,12 @@ static PyObject *multiply(PyObject *self, PyObject *args) {
     struct job job = {0};
     long *sizes[] = {&job.item,  &job.links,    &job.rows,     &job.components, &job.rank,
                      &job.lines, &job.rescaled, &job.segments, &job.shares};
-    const void *a[12];
-    if (!read_arguments(args, sizes, 9, a, 12)) return NULL;
+    const void *a[17];
+    if (!read_arguments(args, sizes, 9, a, 17)) return NULL;
     job.log_weights = a[0], job.log_scale = a[1], job.cores = a[2], job.grad = a[3], job.row_weights = a[4];
     job.product = (void *)a[5], job.log_product = (void *)a[6], job.bound = (void *)a[7], job.log_sums = (void *)a[8];
     job.grad_weights = (void *)a[9], job.grad_cores = (void *)a[10], job.grad_cores_of_others = (void *)a[11];
+    job.values = a[12], job.loc = a[13], job.inverse = a[14], job.constant = a[15], job.far = (void *)a[16];
     if (job.grad || job.row_weights) {
         job.part = segment_length(&job);
         if (job.part * (job.lines + job.rank) * (job.rank | 1) * chosen->bytes > MOST_KEPT) job.part = LINKS_KEPT;

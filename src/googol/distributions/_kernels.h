@@ -68,16 +68,35 @@ INLINE long NAME(entry)(const struct NAME(layout) *l, int single, long i, long j
     return single ? i * l->line * LANES + j : (i * l->line + j) * LANES + r;
 }
 
+/* The log-densities of a link's normal components, zero where a value is missing; notes whether one is FAR. */
+INLINE void NAME(normal_weights)(const struct job *job, long link, long first, long present, vec *log_weights) {
+    const REAL *loc = (const REAL *)job->loc + link * job->components, *inverse = (const REAL *)job->inverse +
+               link * job->components, *constant = (const REAL *)job->constant + link * job->components;
+    vec value, least = {0};
+    for (long r = 0; r < LANES; r++)
+        value[r] = ((const REAL *)job->values)[(first + (r < present ? r : present - 1)) * job->links + link];
+    for (long k = 0; k < job->components; k++) {
+        vec z = (value - loc[k]) * inverse[k], log_prob = (REAL)-0.5 * z * z - constant[k];
+        log_weights[k] = SELECT(value == value, log_prob, (vec){0});
+        least = SELECT(log_weights[k] < least, log_weights[k], least);
+    }
+    for (int r = 0; !DOUBLE && r < LANES; r++)
+        if (least[r] < (REAL)FAR) __atomic_store_n(job->far, 1, __ATOMIC_RELAXED);
+}
+
 /* The weights of a link, with a largest of one; the last row stands in for those that are missing. Returns what was
    subtracted from their logarithms. */
 static TARGET vec NAME(read_weights)(const struct job *job, long link, long first, long present, vec *weights) {
     long components = job->components;
     const REAL *log_weights = (const REAL *)job->log_weights + (link * job->rows + first) * components;
     const REAL *log_scale = (const REAL *)job->log_scale + link * components;
-    for (long r = 0; r < LANES; r++) {
-        const REAL *row = log_weights + (r < present ? r : present - 1) * components;
-        for (long k = 0; k < components; k++) ((REAL *)weights)[k * LANES + r] = row[k];
-    }
+    if (job->values)
+        NAME(normal_weights)(job, link, first, present, weights);
+    else
+        for (long r = 0; r < LANES; r++) {
+            const REAL *row = log_weights + (r < present ? r : present - 1) * components;
+            for (long k = 0; k < components; k++) ((REAL *)weights)[k * LANES + r] = row[k];
+        }
     vec most = (vec){0} - (REAL)LARGEST;
     for (long k = 0; k < components; k++) {
         weights[k] += log_scale[k];

@@ -106,6 +106,16 @@ def log_sum(
     return log_sums + shift
 
 
+def log_sum_of_normals(
+    values: Tensor, loc: Tensor, log_scale: Tensor, core_scale: Tensor, cores: Tensor, boundary: Boundary
+) -> Tensor | None:
+    """The same of normal variables, without a gradient; None also where double precision is needed."""
+    few = len(values) <= kernels.rows_at_once(cores) - kernels.lanes(cores) if _is_compiled(cores, boundary) else True
+    if few or not values.dtype == loc.dtype == cores.dtype:
+        return None
+    return kernels.log_sums_of_normals(values, loc, log_scale, core_scale, cores, _lines(cores, boundary))
+
+
 @functools.cache
 def _has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None

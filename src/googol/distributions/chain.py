@@ -166,6 +166,12 @@ class Chain:
             return result
         return result.index_put((lost.nonzero().squeeze(-1),), self._log_domain(log_weights[:, lost]))
 
+    def log_sum_of_normals(self, values: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor | None:
+        """:meth:`log_sum` with the log-densities of values ``(B, n)``, without a gradient: ``-inf`` where precision was
+        lost; None where no kernel has it at once, or where a value is far from a component.
+        """
+        return blocks.log_sum_of_normals(values, loc, log_scale, self.log_scale, self.cores, self.boundary)
+
     @full_precision
     def posterior(self, log_weights: Tensor) -> Tensor:
         """p(k given row) of every link, ``(n, B, N)``: the gradient of :meth:`log_sum` by the log-weights."""

@@ -81,6 +81,13 @@ class Emissions:
         stacked = {name: parameter.unsqueeze(1) for name, parameter in parameters.items()}
         return kind.log_prob(stacked, value.unsqueeze(-1).masked_fill(missing, 0.0)).masked_fill(missing, 0.0)
 
+    def normals(self) -> tuple[Tensor, Tensor] | None:
+        """Means and logarithms of deviations of all components, ``(n, N)``, if all variables are normal and alike."""
+        (positions, parameters), *others = self.groups
+        if others or type(self._kind(positions)) is not Normal or positions != sorted(positions):
+            return None
+        return parameters["loc"], parameters["log_scale"]
+
     def cdf(self, value: Tensor) -> Tensor:
         """P(v_j ≤ value given s_j) of the continuous variables, ``(n, B, N)`` for values ``(B, n)``; 0 for others."""
         return self._of_continuous("cdf", value)

@@ -197,7 +197,33 @@ class _Chain(NamedTuple):
         return max(1, min(torch.get_num_threads(), self.groups))
 
 
-_WANTED = "grad", "row_weights", "product", "log_product", "bound", "log_sums", "grad_weights", "grad_cores", "sums"
+_WANTED = (
+    *("grad", "row_weights", "product", "log_product", "bound", "log_sums", "grad_weights", "grad_cores", "sums"),
+    *("values", "loc", "inverse", "constant", "far"),
+)
+
+
+def log_sums_of_normals(
+    values: Tensor, loc: Tensor, log_scale: Tensor, core_scale: Tensor, cores: Tensor, lines: int
+) -> Tensor | None:
+    """The log-sums of :class:`CompiledLogSum` of chains of normal variables, whose densities are formed on the way.
+
+    Args:
+        values: Shape ``(B, n)``, NaN = missing.
+        loc, log_scale: Of the components, shape ``(n, N)``.
+        core_scale, cores, lines: The ``log_scale``, ``cores`` and ``lines`` of :class:`CompiledProduct`.
+
+    Returns:
+        Shape ``(B,)``; or None if a value is so far from a component that double precision is needed.
+    """
+    constants = loc, (-log_scale).exp(), log_scale + 0.5 * math.log(2 * math.pi)
+    given = {name: x.contiguous() for name, x in zip(("loc", "inverse", "constant"), constants, strict=True)}
+    # Only the sizes of the log-weights are read.
+    sizes = cores.new_empty(()).expand(len(cores), len(values), loc.shape[1])
+    chain = _Chain(sizes, core_scale.contiguous(), cores.contiguous(), lines)
+    log_sums, far = torch.empty(len(values), dtype=torch.float64), torch.zeros((), dtype=torch.int32)
+    chain.multiply(1, log_sums=log_sums, values=values.contiguous(), far=far, **given)
+    return None if far.item() else log_sums
 
 
 def draw(left: Tensor, of_left: Tensor, right: Tensor | None, of_right: Tensor | None, uniform: Tensor) -> Tensor:

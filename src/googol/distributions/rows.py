@@ -38,7 +38,12 @@ def log_sums(chain: Chain, emissions: Emissions, rows: Tensor, expected: Tensor)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (rows, *tensors)):
         result: Tensor = _LogSums.apply(chain, emissions, expected, rows, *tensors)
         return result
-    size = chain.rows_per_block(len(rows), keep=False)
+    size, normals = chain.rows_per_block(len(rows), keep=False), emissions.normals()
+    if normals is not None and (found := chain.log_sum_of_normals(rows, *normals)) is not None:
+        lost = found == -torch.inf
+        if bool(lost.any()):
+            found[lost] = chain.log_sum(emissions.log_prob(rows[lost]))
+        return found
     return torch.cat([chain.log_sum(emissions.log_prob(block)) for block in rows.split(size)])
 
 
