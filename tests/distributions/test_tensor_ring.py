@@ -246,3 +246,54 @@ def test_fit_initial_of_a_ring_with_an_order():
         samples_without[:, -1] = NAN
         found = ring().component_probs(samples_without)[:, -1, :2].argmax(-1)
         assert (found == samples[:, -1]).float().mean() > 0.8
+
+
+# -- shares of values
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("order", [None, [4, 0, 2, 1, 3]])
+def test_marginals_are_matched_and_nothing_else_is_changed(boundary, order):
+    torch.manual_seed(0)
+    ring = TensorRing(VARIABLES, 3, boundary, order=order, dtype=torch.float64)
+    value = ring().sample((6,))
+    evidence = value.index_fill(1, torch.tensor([0, 2, 3]), NAN)
+    before = ring().condition(evidence).log_prob(value).detach()
+    odds = ring().component_probs(torch.full((5,), NAN, dtype=torch.float64))
+    ring.match_marginals({1: torch.tensor([0.2, 0.8]), 4: torch.tensor([5, 1, 0, 2, 2])})
+    after = ring().component_probs(torch.full((5,), NAN, dtype=torch.float64))
+    expected = torch.tensor([0.5, 0.1, 0.0, 0.2, 0.2], dtype=torch.float64)
+    torch.testing.assert_close(after[4, :5], expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(after[1, :2], torch.tensor([0.2, 0.8], dtype=torch.float64), atol=1e-5, rtol=0)
+    possible = value[:, 4] != 2
+    assert bool(possible.any())
+    torch.testing.assert_close(ring().condition(evidence).log_prob(value)[possible], before[possible])
+    # The association of the two conditions, as ratios of odds, is that of before.
+    torch.manual_seed(0)
+    old = TensorRing(VARIABLES, 3, boundary, order=order, dtype=torch.float64)
+    tables = []
+    for each in (old, ring):
+        pairs = torch.cartesian_prod(torch.arange(2.0), torch.tensor([0.0, 1.0, 3.0, 4.0])).double()
+        tables.append(each().marginal([1, 4]).log_prob(pairs).view(2, 4).detach())
+    ratios = [table - table[:1] - table[:, :1] + table[0, 0] for table in tables]
+    torch.testing.assert_close(ratios[1], ratios[0])
+    assert not torch.allclose(after, odds)
+
+
+@pytest.mark.parametrize(
+    ("probs", "message"),
+    [
+        ({0: torch.ones(3)}, "discrete"),
+        ({1: torch.ones(3)}, r"probs\[1\] must be 2 probabilities"),
+        ({1: torch.tensor([-1.0, 2.0])}, "2 probabilities"),
+        ({1: torch.tensor([NAN, 2.0])}, "2 probabilities"),
+        ({1: torch.zeros(2)}, "2 probabilities"),
+        ({7: torch.ones(2)}, "positions of 5 variables"),
+    ],
+)
+def test_impossible_marginals_are_refused_and_change_nothing(probs, message):
+    ring = TensorRing(VARIABLES, 3)
+    before = copy.deepcopy(ring.state_dict())
+    with pytest.raises(ValueError, match=message):
+        ring.match_marginals({4: torch.ones(5)} | probs)
+    assert all(torch.equal(value, before[name]) for name, value in ring.state_dict().items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,10 @@ from googol.distributions.initial import latent_class_cores
 from googol.distributions.joint import TensorRingDistribution
 from googol.distributions.variables import Variable
 
+# Rounds of iterative proportional fitting, and the largest error of a probability at which they end.
+_FITTING_ROUNDS = 100
+_FITTED = 1e-6
+# Rows of the data that classes are fitted to.
 _ROWS_FOR_CLASSES = 2**14
 
 
@@ -200,3 +204,53 @@ class TensorRing(nn.Module):
             log_weights = self._emissions().log_prob(chosen)[self.order]
             cores = dict(zip(self.order, latent_class_cores(log_weights, self.rank, along), strict=True))
             self._set_cores([cores[j] for j in range(len(self))])
+
+    @torch.no_grad()
+    def match_marginals(self, probs: Mapping[int, Tensor]) -> None:
+        r"""Gives discrete variables the distributions asked for, and leaves all as it is given these variables.
+
+        .. math:: p'(v) \propto p(v) \prod_j w_j(v_j), \qquad \sum_{v_{-j}} p'(v) = \pi_j(v_j),
+
+        the closest such distribution to p, found by iterative proportional fitting (Deming & Stephan, 1940): the slices
+        of one core after the other are multiplied by what is missing.
+
+        Args:
+            probs: For the position of each variable its distribution, ``(N_j,)``, up to a factor. A value that never
+                happens stays so.
+
+        Raises:
+            ValueError: There is no such variable or it is not discrete, or its probabilities have another shape, are
+                negative, not finite or all zero.
+
+        Example:
+            >>> import torch
+            >>> from googol.distributions import Categorical, Normal, TensorRing
+            >>> ring = TensorRing([Normal(3), Categorical(2)], rank=4)
+            >>> ring.match_marginals({1: torch.tensor([0.9, 0.1])})
+            >>> ring().marginal([1]).log_prob(torch.tensor([[0.0], [1.0]])).exp().detach()
+            tensor([0.9000, 0.1000])
+        """
+        places = {j: (group, row) for group, at in enumerate(self._positions) for row, j in enumerate(at)}
+        wanted = dict[int, Tensor]()
+        for j, given in probs.items():
+            if j not in places:
+                raise ValueError(f"probs must be of the positions of {len(self)} variables, got {j}")
+            variable = self.variables[j]
+            if not variable.is_discrete:
+                raise ValueError(f"probs must be of discrete variables, variable {j} is {variable!r}")
+            target = torch.as_tensor(given).to(self.log_cores[0].device, torch.float64)
+            usable = target.shape == (variable.components,) and bool((target.isfinite() & (target >= 0)).all())
+            if not usable or not target.sum() > 0:
+                raise ValueError(f"probs[{j}] must be {variable.components} probabilities, got {target.tolist()}")
+            wanted[j] = target / target.sum()
+        nothing = self.log_cores[0].new_full((len(self),), math.nan)
+        for _ in range(_FITTING_ROUNDS):
+            furthest = 0.0
+            for j, target in wanted.items():
+                current = self().component_probs(nothing)[j, : len(target)].double()
+                ratio = torch.where(current > 0, target / current, 1.0)
+                group, row = places[j]
+                self.log_cores[group][row] += ratio.log()[:, None, None].to(nothing.dtype)
+                furthest = max(furthest, float((target - current).abs().max()))
+            if furthest < _FITTED:
+                break
