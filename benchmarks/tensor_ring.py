@@ -171,19 +171,19 @@ def whole_grid(part: int, parts: int, threads: int) -> None:
     path = OUT / "grid.json"
     found = {str(row["what"]): row for row in json.loads(path.read_text())["rows"]} if path.exists() else {}
     sizes = list(itertools.product((10, 20), (10, 20, 40), (128, 1024), (16, 100, 256, 1000)))
+    clock = f"{threads} threads" if threads > 1 else "the processor's time with one thread"
+    head = (
+        "# Densities of many sizes\n\n`python -m benchmarks.tensor_ring --full`: float32, medians of runs in turns, "
+        f"{clock}. The matrix rate counts the formula's own operations, three times as many with a gradient. The plain "
+        f"algorithm is left out where it would keep more than {MOST_BYTES / 1e9:.0f} GB.\n\n"
+    )
     for size in sizes[part - 1 :: parts]:
         for row in log_densities(*size, in_grid=True):
             print(as_table([row]).splitlines()[-1], flush=True)
             found[str(row["what"])] = row
-    rows = [row for size in sizes for name, row in found.items() if name.endswith(f": {_size(*size)}")]
-    clock = f"{threads} threads" if threads > 1 else "the processor's time with one thread"
-    page = (
-        "# Densities of many sizes\n\n`python -m benchmarks.tensor_ring --full`: float32, medians of runs in turns, "
-        f"{clock}. The matrix rate counts the formula's own operations, three times as many with a gradient. The plain "
-        f"algorithm is left out where it would keep more than {MOST_BYTES / 1e9:.0f} GB.\n\n{as_table(rows)}\n"
-    )
-    write(OUT / "grid.md", page)
-    write_json(path, {"machine": machine(), "rows": rows})
+        rows = [row for each in sizes for name, row in found.items() if name.endswith(f": {_size(*each)}")]
+        write(OUT / "grid.md", f"{head}{as_table(rows)}\n")
+        write_json(path, {"machine": machine(), "rows": rows})
 
 
 def main() -> None:

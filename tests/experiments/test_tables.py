@@ -1,6 +1,7 @@
 """Tables: their definitions, the runs of their rows, and the page."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -325,3 +326,12 @@ def test_a_mistake_in_a_setting_is_told_before_anything_is_trained(folder, where
     arguments = ["reproduce", str(folder), "--row", f"normal,{row}", "--data", "digits", "--runs", str(where.runs)]
     assert main(arguments) == 2
     assert not where.runs.exists()
+
+
+def test_columns_stand_apart_however_long_their_names(tmp_path, capsys):
+    assert main(["reproduce", "vampprior", "--show", "--results", str(tmp_path)]) == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if "static-mnist-short" in line]
+    assert shown
+    assert all(re.search(r"  static-mnist-short  +(iwae|elbo)  ", line) for line in shown)
+    assert main(["reproduce"]) == 0
+    assert re.search(r"^semi-supervised  \S", capsys.readouterr().out, re.M)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -90,16 +91,27 @@ class Reproduce:
 
 def _list() -> dict[str, Any]:
     found = [read_table(name) for name in tables()]
+    width = _width(table.name for table in found)
     for table in found:
-        print(f"{table.name:<12}{table.title}\n{'':<12}rows: {', '.join(row.name for row in table.rows)}")
-        print(f"{'':<12}data: {', '.join(table.data)}")
+        print(f"{table.name:<{width}}{table.title}\n{'':<{width}}rows: {', '.join(row.name for row in table.rows)}")
+        print(f"{'':<{width}}data: {', '.join(table.data)}")
     return {"tables": [table.name for table in found]}
+
+
+def _width(names: Iterable[str]) -> int:
+    return max(map(len, names)) + 2
 
 
 def _tell(table: Table, rows: list[Row], found: dict[str, Any]) -> None:
     titles = {row.name: row.title for row in rows}
-    width = max(len(title) for title in titles.values()) + 2
-    print(f"{'row':<{width}}{'data':<15}{'metric':<20}{'published':>10}{'ours':>18}{'seeds':>7}{'minutes':>9}")
+    width, of_data, of_metric = (
+        _width(names)
+        for names in (titles.values(), table.data, ["metric", *(entry["metric"] for entry in found["rows"])])
+    )
+    print(
+        f"{'row':<{width}}{'data':<{of_data}}{'metric':<{of_metric}}"
+        f"{'published':>10}{'ours':>18}{'seeds':>7}{'minutes':>9}"
+    )
     for entry in found["rows"]:
         metric = entry["metric"]
         ours = "" if entry["ours"] is None else number(metric, entry["ours"], entry["sd"])
@@ -107,7 +119,7 @@ def _tell(table: Table, rows: list[Row], found: dict[str, Any]) -> None:
         minutes = "" if entry["minutes"] is None else f"{entry['minutes']:.1f}"
         rebuilt = "" if entry["exact_data"] in (True, None) else "  (not the published data)"
         print(
-            f"{titles[entry['row']]:<{width}}{entry['data']:<15}{metric:<20}{published:>10}{ours:>18}"
+            f"{titles[entry['row']]:<{width}}{entry['data']:<{of_data}}{metric:<{of_metric}}{published:>10}{ours:>18}"
             f"{entry['seeds']:>7}{minutes:>9}{rebuilt}"
         )
 
