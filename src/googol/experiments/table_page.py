@@ -72,8 +72,9 @@ def write_page(table: Table, results: Path) -> Path:
         runs = [run for run in found if run["data"] == data]
         if runs:
             parts += [f"## {table.titles[data]}", _about_data(runs), *_markdown(table, data, runs)]
-            write_file(folder / f"{data}.png", to_png(_curves(table, data, runs)))
-            parts.append(f"![Validation loss of each row over the epochs]({data}.png)")
+            if not any(_is_game(run) for run in runs):
+                write_file(folder / f"{data}.png", to_png(_curves(table, data, runs)))
+                parts.append(f"![Validation loss of each row over the epochs]({data}.png)")
             parts += pictures_markdown(table, data, _all_rows(table, runs), results)
     if stale:
         parts.append(f"Not shown, since their rows have other settings by now: {', '.join(stale)}.")
@@ -155,6 +156,11 @@ def _circumstances(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     parameters = runs[0]["metrics"].get("parameters", 0)
     devices = sorted({run["device"] for run in runs})
     return [f"{parameters:,}", str(len(runs)), f"{minutes:.1f}", f"{epochs:.0f}{cut}", "; ".join(devices)]
+
+
+def _is_game(run: Mapping[str, Any]) -> bool:
+    """Whether the model has a critic: then the losses do not tell how good it is."""
+    return "critic_steps" in run["experiment"]["model"]
 
 
 def _curves(table: Table, data: str, runs: Sequence[Mapping[str, Any]]) -> Figure:
