@@ -335,3 +335,18 @@ def test_columns_stand_apart_however_long_their_names(tmp_path, capsys):
     assert all(re.search(r"  static-mnist-short  +(iwae|elbo)  ", line) for line in shown)
     assert main(["reproduce"]) == 0
     assert re.search(r"^semi-supervised  \S", capsys.readouterr().out, re.M)
+
+
+def test_losses_of_adversarial_models_are_not_drawn(folder, where):
+    model = {"kind": "gan", "latents": 2, "network": {"kind": "mlp", "hidden": [8]}}
+    common = TABLE["common"]["settings"] | {"model": model}
+    table = TABLE | {"common": {"metrics": {"precision": "precision"}, "settings": common}, "data": {"digits": {}}}
+    (folder / "table.yaml").write_text(yaml.safe_dump(table))
+    (folder / "ring.yaml").unlink()
+    (folder / "normal.yaml").write_text(yaml.safe_dump({"title": "Normal", "place": 1}))
+    table = read_table(str(folder))
+    assert where.run(Cell(table, table.rows[0], "digits", 0))
+    page = write_page(table, where.results)
+    assert "precision, ours" in page.read_text()
+    assert "digits.png" not in page.read_text()
+    assert not (page.parent / "digits.png").exists()
