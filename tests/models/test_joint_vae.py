@@ -242,6 +242,8 @@ def test_a_pretrained_autoencoder_is_left_alone():
         (lambda: make(label_weight=-1.0), "label_weight must not be negative, got -1.0"),
         (lambda: make().sample(3, torch.zeros(3)), r"given must have the shape \(2,\) or \(3, 2\), got \(3,\)"),
         (lambda: make().sample(3, torch.tensor([7.0, NAN])), "must be one of 0 … 2"),
+        (lambda: make().edit(X, Y, Y[0, :1]), r"new must have the shape \(2,\) or \(4, 2\), got \(1,\)"),
+        (lambda: make().edit(X, Y[:, :1], Y), r"old must have the shape \(2,\) or \(4, 2\), got \(4, 1\)"),
         (
             lambda: JointVAE(TensorRing([NormalVariable(2)], rank=2), Encoder(), Decoder()),
             "prior must have more variables than posterior has latents, got 1 and 1",

@@ -266,12 +266,19 @@ class JointVAE(ConditionalVAE):
 
         Args:
             x: Shape ``(B, channels, height, width)``.
-            old: Their conditions, ``(B, c)``; NaN = not known.
-            new: The conditions that they shall have, ``(B, c)``; NaN = left open.
+            old: Their conditions, ``(c,)`` or ``(B, c)``; NaN = not known.
+            new: The conditions that they shall have, of the same shapes; NaN = left open.
 
         Returns:
             Means of p(x given z'), of the shape of x.
+
+        Raises:
+            ValueError: Conditions have another shape.
         """
+        shape = len(x), self.conditions
+        for name, given in (("old", old), ("new", new)):
+            if given.shape not in {shape, shape[1:]}:
+                raise ValueError(f"{name} must have the shape {shape[1:]} or {shape}, got {tuple(given.shape)}")
         codes = range(self.latents)
         before, after = (self.conditional(y).marginal(codes) for y in (old, new))
         u = before.to_uniform(mean_code(self.posterior(x)))
