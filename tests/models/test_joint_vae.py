@@ -345,7 +345,7 @@ def test_in_the_end_conditions_have_the_shares_of_the_data():
     y = torch.tensor([[0.0, NAN], [0.0, NAN], [2.0, NAN], [NAN, NAN], [0.0, NAN]], dtype=torch.float64)
     second = model.label_distribution().component_probs(torch.full((2,), NAN, dtype=torch.float64))[1]
     codes = model.conditional(torch.tensor([2.0, 1.0])).marginal([0]).log_prob(GRID[::100])
-    model.on_train_end(lambda: iter([(X, y[:2]), (X, y[2:])]))
+    model.on_train_end(y)
     shares = model.label_distribution().component_probs(torch.full((2,), NAN, dtype=torch.float64))
     torch.testing.assert_close(shares[0], torch.tensor([4.0, 1.0, 2.0], dtype=torch.float64) / 7, atol=1e-5, rtol=0)
     after = model.conditional(torch.tensor([2.0, 1.0])).marginal([0]).log_prob(GRID[::100])
@@ -356,5 +356,5 @@ def test_in_the_end_conditions_have_the_shares_of_the_data():
 def test_a_model_in_its_warm_up_keeps_its_shares():
     model = make(warmup_epochs=1)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    model.on_train_end(lambda: iter([(X, Y)]))
+    model.on_train_end(Y)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -14,7 +14,7 @@ from googol.distributions import Event, TensorRing, TensorRingDistribution
 from googol.distributions.draws import mean_code, picture, sample_and_log_prob
 from googol.likelihoods import has_mean
 from googol.models.conditional import ConditionalVAE, Draws, check_given
-from googol.models.vae import Batches, likelihood_and_divergences
+from googol.models.vae import likelihood_and_divergences
 
 SURE = 0.95  # the probability from which on a filled-in condition is learned from
 
@@ -122,23 +122,20 @@ class JointVAE(ConditionalVAE):
     def _initial_sample(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.cat([super()._initial_sample(x, y), y], -1)
 
-    @torch.no_grad()
-    def on_train_end(self, batches: Batches) -> None:
+    def on_train_end(self, y: Tensor) -> None:
         """Gives each discrete condition the shares of its values in the data, and leaves p(z given y) as it is.
 
         Conditions that are weighted more than codes let the shares drift. Those of the data are smoothed by one
         example of each value.
 
         Args:
-            batches: Iterates over (x, y) of the training data.
+            y: The conditions of the training data, ``(n, c)``; NaN = not observed.
         """
-        labels = list(enumerate(self.prior.variables[self.latents :]))
         learned = any(parameter.requires_grad for parameter in self.prior.parameters())
-        if not self._has_started() or not learned or not any(label.is_discrete for _, label in labels):
+        if not self._has_started() or not learned:
             return
-        y = torch.cat([y for _, y in batches()])
         shares = dict[int, Tensor]()
-        for j, label in labels:
+        for j, label in enumerate(self.prior.variables[self.latents :]):
             observed = y[~y[:, j].isnan(), j]
             if label.is_discrete and len(observed):
                 shares[self.latents + j] = 1 + observed.long().bincount(minlength=label.components)

@@ -48,8 +48,8 @@ def fit(
     It may have `on_epoch_start(epoch, encode_batches)`, called before each epoch without gradients;
     `encode_batches()` iterates over (x, y) of the training data in their order. Where it changes the
     parameters of `model.prior` (in place) and returns True, the optimiser forgets what it knew of them, and the
-    search for the best validation loss begins anew. It may have `on_train_end(encode_batches)`, called once with the
-    weights that are left. It may have `make_optimizer(groups)`; else it gets Adam.
+    search for the best validation loss begins anew. It may have `on_train_end(y)`, called once, with the weights
+    that are left, of the conditions of the training data. It may have `make_optimizer(groups)`; else it gets Adam.
 
     A game has `players`, `turns` and `loss(x, y, player)`, see :class:`googol.training.learner.Learner`; a step is a
     turn of each. Its losses do not tell how good it is, so the last weights count; but where it has
@@ -243,7 +243,7 @@ class _Run:
         if self.best_weights is not None:
             self.model.load_state_dict(self.best_weights)
         if hasattr(self.model, "on_train_end"):
-            self.model.on_train_end(self.encode_batches)
+            self.model.on_train_end(self.train.conditions)
         self.draw(self.model.eval())
         if self.fabric.is_global_zero:
             save_model(self.model, self.out, config)
