@@ -24,6 +24,16 @@ pytestmark = pytest.mark.skipif(
 )
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 BOUNDARIES = ["ring", "train"]
+SIZES = {
+    "n": st.integers(1, 40),
+    "rows": st.integers(1, 70),
+    "components": st.integers(1, 7),
+    "m": st.integers(1, 19),
+    "count": st.sampled_from([1, 2]),
+    "dtype": st.sampled_from(list(TOLERANCE)),
+    "boundary": st.sampled_from(BOUNDARIES),
+    "seed": st.integers(0, 2**16),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -80,16 +90,9 @@ def check(log_weights: Tensor, log_scale: Tensor, cores: Tensor, boundary: Bound
 
 @settings(max_examples=150, deadline=None)
 @given(
-    n=st.integers(1, 40),
-    rows=st.integers(1, 70),
-    components=st.integers(1, 7),
-    m=st.integers(1, 19),
-    count=st.sampled_from([1, 2]),
-    dtype=st.sampled_from(list(TOLERANCE)),
+    **SIZES,
     zeros=st.sampled_from([0.0, 0.3]),
     spread=st.sampled_from([1.0, 30.0]),
-    boundary=st.sampled_from(BOUNDARIES),
-    seed=st.integers(0, 2**16),
 )
 def test_products_and_gradients_are_those_of_pytorch(
     n, rows, components, m, count, dtype, zeros, spread, boundary, seed
@@ -282,15 +285,8 @@ def log_sum_by_pytorch(log_weights: Tensor, log_scale: Tensor, cores: Tensor, bo
 
 @settings(max_examples=100, deadline=None)
 @given(
-    n=st.integers(1, 40),
-    rows=st.integers(1, 70),
-    components=st.integers(1, 7),
-    m=st.integers(1, 19),
-    count=st.sampled_from([1, 2]),
-    dtype=st.sampled_from(list(TOLERANCE)),
+    **SIZES,
     expected=st.booleans(),
-    boundary=st.sampled_from(BOUNDARIES),
-    seed=st.integers(0, 2**16),
 )
 def test_log_sums_and_gradients_are_those_of_pytorch(n, rows, components, m, count, dtype, expected, boundary, seed):
     generator = torch.Generator().manual_seed(seed)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from googol.distributions import blocks
 from googol.distributions.blocks import Boundary
-from googol.distributions.products import is_lost
+from googol.distributions.products import log_of_sums
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -159,9 +159,7 @@ class Chain:
             lost = result.detach() == -math.inf
         else:
             product = self.product(log_weights)
-            closed = self.close(product.matrix)
-            lost = product.log_scale.isinf() | is_lost(closed.detach(), product.bound)
-            result = closed.masked_fill(lost, 1.0).double().log() + product.log_scale.masked_fill(lost, 0.0)
+            result, lost = log_of_sums(self.close(product.matrix), product.log_scale, product.bound)
         if not bool(lost.any()):
             return result
         return result.index_put((lost.nonzero().squeeze(-1),), self._log_domain(log_weights[:, lost]))

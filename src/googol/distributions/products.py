@@ -40,6 +40,12 @@ def is_lost(total: Tensor, bound: Tensor) -> Tensor:
     return (total < small) | (bound > _MOST_DISCARDED / small * total) | (bound.isnan() & ~total.isnan())
 
 
+def log_of_sums(total: Tensor, log_scale: Tensor, bound: Tensor) -> tuple[Tensor, Tensor]:
+    """The logarithms of scaled sums in double precision, zero where precision was lost, and where that is."""
+    lost = log_scale.isinf() | is_lost(total.detach(), bound)
+    return total.masked_fill(lost, 1.0).double().log() + log_scale.masked_fill(lost, 0.0), lost
+
+
 def discarded(dtype: torch.dtype, components: int, rank: int, rescaled: int) -> float:
     """What a link adds to the bound: weights and entries of cores, times the largest sum of a product, and products."""
     largest = (components * rank) ** (rescaled - 1)

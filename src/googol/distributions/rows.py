@@ -19,7 +19,7 @@ from googol.distributions import operators
 from googol.distributions.blocks import Boundary
 from googol.distributions.chain import Chain
 from googol.distributions.emissions import Emissions
-from googol.distributions.products import common_factor, is_lost
+from googol.distributions.products import common_factor, log_of_sums
 
 
 def log_sums(chain: Chain, emissions: Emissions, rows: Tensor, expected: Tensor) -> Tensor:
@@ -82,8 +82,7 @@ def _block(chain: Chain, first: Chain, rest: Chain, log_weights: Tensor, include
     else:
         closed = (common.matrix @ matrices).sum((-2, -1))
     log_scale = common.log_scale + own.log_scale.view_as(closed)
-    lost = log_scale.isinf() | is_lost(closed.detach(), common.bound + own.bound.view_as(closed))
-    result = closed.masked_fill(lost, 1.0).double().log() + log_scale.masked_fill(lost, 0.0)
+    result, lost = log_of_sums(closed, log_scale, common.bound + own.bound.view_as(closed))
     if not bool(lost.any()):
         return result
     return result.index_put(lost.nonzero(as_tuple=True), chain._log_domain(torch.stack(weights, 1)[:, lost]))
