@@ -10,15 +10,16 @@ from torch import nn
 from googol.distributions import Categorical, TensorRing
 from googol.distributions import Normal as NormalVariable
 from googol.likelihoods import Autoregressive, Bernoulli, DiscretizedLogistic, Hierarchical
+from googol.likelihoods.autoregressive import links
 from googol.models import VAE, JointVAE, PixelCNN
 from googol.networks import GatedPixelCNN, MLPDecoder, MLPEncoder
 from googol.posteriors import DiagonalNormal
 from googol.priors import StandardNormal
 
 
-def make(shape, pixels=Bernoulli, *, latents: int = 0) -> Autoregressive:
+def make(shape, pixels=Bernoulli, *, latents: int = 0, linked: bool = False) -> Autoregressive:
     torch.manual_seed(0)
-    outputs = shape[0] * pixels.outputs_per_channel()
+    outputs = shape[0] * pixels.outputs_per_channel() + (links(shape[0]) if linked else 0)
     network = GatedPixelCNN(shape, outputs, context=3 if latents else 0, width=6, layers=2, first_kernel=3)
     for parameter in network.parameters():  # far from even
         parameter.data += 0.4 * torch.randn_like(parameter)
@@ -33,10 +34,21 @@ def binary_images(shape) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("latents", [0, 2])
-@pytest.mark.parametrize("shape", [(1, 2, 2), (1, 2, 3), (1, 3, 2), (1, 3, 3), (2, 2, 2)])
+@pytest.mark.parametrize(
+    ("shape", "linked"),
+    [
+        ((1, 2, 2), False),
+        ((1, 2, 3), False),
+        ((1, 3, 2), False),
+        ((1, 3, 3), False),
+        ((2, 2, 2), False),
+        ((2, 2, 2), True),
+        ((3, 1, 3), True),
+    ],
+)
 @torch.no_grad()
-def test_the_probabilities_of_all_images_sum_to_one(shape, latents):
-    likelihood, x = make(shape, latents=latents), binary_images(shape)
+def test_the_probabilities_of_all_images_sum_to_one(shape, linked, latents):
+    likelihood, x = make(shape, latents=latents, linked=linked), binary_images(shape)
     p = likelihood(torch.randn(4, 1, latents, dtype=torch.float64)) if latents else likelihood()
     probabilities = p.log_prob(x).exp()
     assert probabilities.shape == ((4, len(x)) if latents else (len(x),))
@@ -55,9 +67,10 @@ def test_the_probabilities_of_all_grey_levels_sum_to_one():
     assert probabilities.sum().item() == pytest.approx(1, abs=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(1, 2, 3), (3, 1, 2)])
 @torch.no_grad()
-def test_samples_agree_with_the_probabilities():
-    likelihood, x = make((1, 2, 3), latents=2), binary_images((1, 2, 3))
+def test_samples_agree_with_the_probabilities(shape):
+    likelihood, x = make(shape, latents=2, linked=True), binary_images(shape)
     z = torch.randn(2, dtype=torch.float64)
     torch.manual_seed(1)
     drawn = likelihood(z).sample((5000,))
@@ -71,6 +84,27 @@ def test_samples_agree_with_the_probabilities():
         torch.cat([part[order][~rare].double(), one]) for part, one in zip((counts, expected), few, strict=True)
     )
     assert chisquare(observed.numpy(), hoped.numpy()).pvalue > 1e-3
+
+
+def test_links_between_channels_learn_colours():
+    torch.manual_seed(0)
+    colours = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]).view(2, 3, 1, 1)
+    x = colours[torch.randint(2, (64, 2))].transpose(1, 2).reshape(64, 3, 1, 2)
+    linked = make((3, 1, 2), linked=True).float()
+    optimizer = torch.optim.Adam(linked.parameters(), 5e-2)
+    for _ in range(150):
+        optimizer.zero_grad()
+        (-linked().log_prob(x).mean()).backward()
+        optimizer.step()
+    assert linked().log_prob(x).mean() > -2 * math.log(2) - 0.1  # one of two colours for each of two pixels
+    drawn = linked().sample((200,))
+    one = (drawn.transpose(1, 3).reshape(400, 1, 3) == colours.view(2, 3)).all(-1).any(-1)
+    assert one.float().mean() > 0.95
+
+
+def test_numbers_of_outputs_are_checked():
+    with pytest.raises(ValueError, match="network must give 6 outputs, or 9 with links between channels, got 7"):
+        Autoregressive(GatedPixelCNN((3, 4, 4), 7, width=4, layers=1), DiscretizedLogistic(nn.Identity()))
 
 
 def test_shapes_and_parts_of_large_batches():

@@ -18,20 +18,29 @@ class Autoregressive(nn.Module):
 
     .. math:: \log p(x \mid z) = \sum_i \log p(x_i \mid x_{<i}, \text{decoder}(z))
 
-    Without a decoder it is p(x) itself, called with nothing. The channels of a pixel are independent given those before
-    it. The density is exact and takes one pass through the network; an image is drawn pixel by pixel.
+    Without a decoder it is p(x) itself, called with nothing. The density is exact and takes one pass through the
+    network; an image is drawn pixel by pixel.
+
+    A pixel's channels are independent given the pixels before it, unless the network gives one more number for each
+    pair of channels. These link the colours: the first number a of channel c, its location or logit, becomes
+
+    .. math:: a_c + \sum_{b < c} l_{cb}\, (x_b - \tfrac12).
 
     A Bernoulli pixel is told by black and white ones before it: unlike under independent pixels, a grey image is no
     mixture of such images here, and is best rounded, or given to `DiscretizedLogistic` pixels.
 
     References:
         van den Oord et al., Conditional Image Generation with PixelCNN Decoders, 2016; Gulrajani et al., PixelVAE,
-        2017, https://arxiv.org/abs/1611.05013; Tomczak & Welling, VAE with a VampPrior, 2018, "PixelHVAE".
+        2017, https://arxiv.org/abs/1611.05013; Salimans et al., PixelCNN++, 2017, section 2.2 (linked channels);
+        Tomczak & Welling, VAE with a VampPrior, 2018, "PixelHVAE".
 
     Args:
-        network: From images and contexts to the numbers that ``pixels`` takes.
+        network: From images and contexts to the numbers that ``pixels`` takes, and C (C − 1) / 2 links or none.
         pixels: A likelihood of independent pixels whose decoder is the identity, such as ``Bernoulli(nn.Identity())``.
         decoder: From z to contexts (…, channels, height, width) of the network; None for no z.
+
+    Raises:
+        ValueError: The network gives another number of outputs.
 
     Example:
         >>> import torch
@@ -50,6 +59,13 @@ class Autoregressive(nn.Module):
     def __init__(self, network: GatedPixelCNN, pixels: nn.Module, decoder: nn.Module | None = None) -> None:
         super().__init__()
         self.network, self.pixels, self.decoder = network, pixels, decoder
+        channels, outputs = network.image_shape[0], network.outputs
+        self.own = channels * self.pixels.outputs_per_channel()
+        if outputs not in {self.own, self.own + links(channels)}:
+            raise ValueError(
+                f"network must give {self.own} outputs, or {self.own + links(channels)} with links between "
+                f"channels, got {outputs}"
+            )
 
     @property
     def log_bin(self) -> float | None:
@@ -65,6 +81,26 @@ class Autoregressive(nn.Module):
     def forward(self, z: Tensor | None = None) -> AutoregressiveDistribution:
         """The distribution of x, event shape (channels, height, width)."""
         return AutoregressiveDistribution(self, None if self.decoder is None else self.decoder(z))
+
+    def told(self, outputs: Tensor, x: Tensor) -> Any:
+        """What is said of pixels (n, channels, height, width), each channel given those before it."""
+        own, linked = outputs[:, : self.own], outputs[:, self.own :]
+        if linked.shape[1]:
+            channels = x.shape[1]
+            before, after = torch.triu_indices(channels, channels, 1, device=x.device)
+            shift = torch.zeros_like(x).index_add(1, after, linked * (x[:, before] - 0.5))
+            own = torch.cat([own[:, :channels] + shift, own[:, channels:]], 1)
+        return self.pixels(own)
+
+
+def links(channels: int) -> int:
+    """The pairs of channels.
+
+    Example:
+        >>> links(3)
+        3
+    """
+    return channels * (channels - 1) // 2
 
 
 class AutoregressiveDistribution(Distribution):
@@ -84,7 +120,7 @@ class AutoregressiveDistribution(Distribution):
         return in_parts(self._log_prob, x, context).view(batch)
 
     def _log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
-        found: Tensor = self.parts.pixels(self.parts.network(x, context)).log_prob(x)
+        found: Tensor = self.parts.told(self.parts.network(x, context), x).log_prob(x)
         return found
 
     @torch.no_grad()
@@ -96,8 +132,13 @@ class AutoregressiveDistribution(Distribution):
         return images.view(*batch, *self.event_shape)
 
     def _pixels(self, outputs: Tensor) -> Tensor:
-        """Pixels drawn from what is said of them."""
-        drawn: Tensor = self.parts.pixels(outputs[..., None, None]).sample()
+        """Pixels drawn from what is said of them, channel by channel where these are linked."""
+        outputs = outputs[..., None, None]
+        channels = self.event_shape[0]
+        drawn = outputs.new_zeros(len(outputs), channels, 1, 1)
+        for channel in range(channels if outputs.shape[1] > self.parts.own else 1):
+            again: Tensor = self.parts.told(outputs, drawn).sample()
+            drawn[:, channel:] = again[:, channel:]
         return drawn[..., 0, 0]
 
 

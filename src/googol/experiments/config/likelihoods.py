@@ -108,11 +108,12 @@ class Autoregressive:
         from torch import nn
 
         from googol.likelihoods import Autoregressive as Likelihood
+        from googol.likelihoods.autoregressive import links
         from googol.networks import GatedPixelCNN
 
         network = GatedPixelCNN(
             image_shape,
-            self.pixels.outputs(image_shape),
+            self.pixels.outputs(image_shape) + links(image_shape[0]),
             context=self.context if decoder is not None else 0,
             width=self.width,
             layers=self.layers,
