@@ -298,6 +298,23 @@ def test_a_model_of_conditions_needs_some(choice):
         choice.build(SHAPE, ())
 
 
+@pytest.mark.parametrize("choice", [config.JointVAE(), config.CVAE(), config.ExpertsVAE()], ids=name)
+@pytest.mark.parametrize("method", ["loss", "elbo", "impute"])
+def test_conditions_of_another_shape_are_refused(choice, method):
+    x, y = partly_labelled()
+    ask = getattr(choice.build(SHAPE, SCHEMA), method)
+    for wrong in (y[:, :1], y[:7], y[0]):
+        expected, got = r"\(30, 2\)", str(tuple(wrong.shape)).replace("(", r"\(").replace(")", r"\)")
+        with pytest.raises(ValueError, match=f"y must have the shape {expected}, got {got}"):
+            ask(x, y=wrong)
+
+
+def test_the_channels_of_a_coloured_pixel_are_linked():
+    model = config.PixelCNN(likelihood=PIXEL_BY_PIXEL).build((3, 4, 4), ())
+    assert model.likelihood.network.outputs == 2 * 3 + 3
+    assert model.sample(2).shape == (2, 3, 4, 4)
+
+
 @pytest.mark.parametrize(
     "prior", [config.NormalMixture(), config.VampPrior(start="data"), RING, config.Flow(base=RING)]
 )

@@ -194,7 +194,7 @@ def test_a_prior_that_learns_can_start_from_the_codes():
     [
         (lambda: make().sample(3, torch.zeros(3)), r"given must have the shape \(2,\) or \(3, 2\), got \(3,\)"),
         (lambda: make().sample(3, torch.tensor([7.0, NAN])), "must be one of 0 … 2, or NaN"),
-        (lambda: make().loss(X, Y[:, :1]), r"must have the shape \(…, 2\), got \(4, 1\)"),
+        (lambda: make().loss(X, Y[:, :1]), r"y must have the shape \(4, 2\), got \(4, 1\)"),
         (lambda: make().loss(X, Y.masked_fill(Y == 2, 3.0)), "must be one of 0 … 2, or NaN .* got 3"),
         (lambda: make().importance_bound(X, 0), "k must be at least 1, got 0"),
         (lambda: make(warmup_epochs=-1), "warmup_epochs must not be negative, got -1"),

@@ -164,7 +164,7 @@ def test_imputation_averages_over_the_posterior_and_keeps_what_is_known():
         (lambda: make().sample(3, torch.zeros(3)), r"given must have the shape \(2,\) or \(3, 2\), got \(3,\)"),
         (lambda: make().sample(3, torch.tensor([7.0, NAN])), "must be one of 0 … 2, or NaN .* got 7"),
         (lambda: make().sample(3, within={1: Interval(0, 1)}), "exact values alone, not for ranges or sets"),
-        (lambda: make().loss(X, Y[:, :1]), r"must have the shape \(…, 2\), got "),
+        (lambda: make().loss(X, Y[:, :1]), r"y must have the shape \(4, 2\), got \(4, 1\)"),
         (lambda: make().elbo(X, torch.full_like(Y, math.inf)), "must be one of 0 … 2, or NaN .* got inf"),
         (lambda: make().importance_bound(X, 0), "k must be at least 1, got 0"),
     ],

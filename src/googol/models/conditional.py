@@ -64,7 +64,13 @@ class ConditionalVAE(VAE):
         """k draws of what is open given each x and its observed conditions ``(B, c)``."""
 
     def _observed(self, x: Tensor, y: Tensor | None) -> Tensor:
-        return x.new_full((len(x), self.conditions), math.nan) if y is None else y.to(x.dtype)
+        """The conditions of each x, ``(B, c)``; all NaN for None."""
+        shape = len(x), self.conditions
+        if y is None:
+            return x.new_full(shape, math.nan)
+        if y.shape != shape:
+            raise ValueError(f"y must have the shape {shape}, got {tuple(y.shape)}")
+        return y.to(x.dtype)
 
     def elbo(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The lower bound of log p(x, y_ob) with one draw a row, shape ``(B,)``, in nats.
@@ -136,6 +142,9 @@ class ConditionalVAE(VAE):
         Returns:
             For each condition the probabilities of its values, ``(B, N_j)``; for a number its mean, ``(B, 1)``, or the
             probabilities of its components.
+
+        Raises:
+            ValueError: ``y`` has another shape, as in `loss` and in the bounds.
         """
 
     @torch.no_grad()
@@ -190,10 +199,8 @@ class CodedConditionsVAE(ConditionalVAE):
     def _given(self, n: int, given: Tensor | None) -> Tensor:
         return check_given(given, n, self.conditions).to(self.coding.loc)
 
-    def _answers(self, y: Tensor | None, said: list[Tensor]) -> list[Tensor]:
+    def _answers(self, y: Tensor, said: list[Tensor]) -> list[Tensor]:
         """Answers about the conditions, with the certain ones for those that are known already."""
-        if y is None:
-            return said
         return [
             torch.where(sure.isnan(), each, sure.to(each))
             for sure, each in zip(self.coding.answers(y), said, strict=True)

@@ -103,6 +103,7 @@ class CVAE(CodedConditionsVAE):
             x: Shape ``(B, channels, height, width)``.
             y: Shape ``(B, c)``; NaN = not observed.
         """
+        y = self._observed(x, y)
         log_prior = self._log_prior_in_training()
         predicted = self.posterior.predict(x)
         full = self._filled(y, predicted.sample())
@@ -167,4 +168,4 @@ class CVAE(CodedConditionsVAE):
             For each condition the probabilities of its values, ``(B, N_j)``, or the mean of a number, ``(B, 1)``;
             certainty of those that are known already.
         """
-        return self._answers(y, self.posterior.predict(x).answers)
+        return self._answers(self._observed(x, y), self.posterior.predict(x).answers)

@@ -78,6 +78,7 @@ class ExpertsVAE(CodedConditionsVAE):
             x: Shape ``(B, channels, height, width)``.
             y: Shape ``(B, c)``; NaN = not observed.
         """
+        y = self._observed(x, y)
         loc, precision = self.posterior.image_expert(x)
         log_likelihood, kl = self._terms_of(self.posterior.product((loc, precision), None), x, None)
         # One row for each condition alone, of which those that are not observed add nothing.
@@ -148,5 +149,6 @@ class ExpertsVAE(CodedConditionsVAE):
             For each condition the probabilities of its values, ``(B, N_j)``, or the mean of a number, ``(B, 1)``;
             certainty of those that are known already.
         """
+        y = self._observed(x, y)
         z = self.posterior(x, y).sample((draws,))
         return self._answers(y, [answer.mean(0) for answer in self.coding.read(self.heads(z)).answers])

@@ -148,6 +148,7 @@ class JointVAE(ConditionalVAE):
             x: Shape ``(B, channels, height, width)``.
             y: Shape ``(B, c)``; NaN = not observed.
         """
+        y = self._observed(x, y)
         if not self._has_started():
             return super().loss(x, y)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_autoencoder):
@@ -297,13 +298,13 @@ class JointVAE(ConditionalVAE):
             For each condition the probabilities of its values, ``(B, N_j)``; for a continuous condition the
             probabilities of its components.
         """
+        y = self._observed(x, y)
         z = self.posterior(x).sample((draws,))
         return [probs.mean(0) for probs in self._condition_probs(z, y)]
 
-    def _condition_probs(self, z: Tensor, y: Tensor | None) -> list[Tensor]:
+    def _condition_probs(self, z: Tensor, y: Tensor) -> list[Tensor]:
         """p(s_j given z and the observed conditions) of every condition, (draws, B, N_j)."""
-        y = z.new_full((self.conditions,), torch.nan) if y is None else y.to(z.dtype)
-        probs = self.prior().component_probs(torch.cat([z, y.expand(*z.shape[:-1], -1)], -1))
+        probs = self.prior().component_probs(torch.cat([z, y.to(z.dtype).expand(*z.shape[:-1], -1)], -1))
         labels = self.prior.variables[self.latents :]
         return [probs[..., self.latents + j, : label.components] for j, label in enumerate(labels)]
 
