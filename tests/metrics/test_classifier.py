@@ -8,7 +8,6 @@ import torch
 
 from googol.data import Condition, load
 from googol.metrics import Classifier, cached_classifier, train_classifier
-from googol.metrics.classifier import shifted
 
 FAST = {"epochs": 15, "seed": 3}
 
@@ -75,23 +74,6 @@ def test_the_seed_decides_and_nothing_else_is_drawn(parts, trained):
     assert torch.equal(torch.get_rng_state(), before)
     for name, value in again.state_dict().items():
         assert torch.equal(value, trained.state_dict()[name]), name
-
-
-def test_shifts_move_each_image_by_its_own_few_pixels():
-    torch.manual_seed(0)
-    x = torch.zeros(200, 2, 28, 30)
-    x[:, :, 10, 15] = 1
-    moved = shifted(x)
-    assert torch.equal(moved[:, 0], moved[:, 1])
-    places = moved[:, 0].nonzero()
-    assert len(places) == 200
-    rows, columns = places[:, 1] - 10, places[:, 2] - 15
-    assert set(rows.tolist()) == set(columns.tolist()) == {-2, -1, 0, 1, 2}
-
-
-def test_shifts_repeat_the_edges():
-    x = torch.ones(50, 1, 8, 8)
-    assert torch.equal(shifted(x), x)
 
 
 def test_it_is_kept_and_found_again(parts, trained, tmp_path):

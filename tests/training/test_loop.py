@@ -135,6 +135,27 @@ def test_averaged_weights_are_what_is_evaluated_and_kept(tmp_path: Path) -> None
     assert (averaged.decoder.bias - start).norm() < (plain.decoder.bias - start).norm()
 
 
+def test_images_are_mirrored_and_shifted_in_training_alone(tmp_path: Path) -> None:
+    class Watching(TinyVAE):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: dict[bool, list[Tensor]] = {True: [], False: []}
+
+        def loss(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+            self.seen[self.training].append(x)
+            return super().loss(x, y)
+
+    def known(images: list[Tensor], among: Tensor) -> int:
+        there = {tuple(image.flatten().tolist()) for image in among}
+        return sum(tuple(image.flatten().tolist()) in there for image in torch.cat(images))
+
+    model, x = Watching(), tiny_data(100).pixels()
+    train(model, tmp_path, epochs=1, mirror=True)
+    assert 30 < known(model.seen[True], x) < 70
+    assert known(model.seen[True], torch.cat([x, x.flip(-1)])) == 100
+    assert torch.equal(torch.cat(model.seen[False]), tiny_data(30, seed=1).pixels())
+
+
 def test_the_hook_sees_the_training_data_and_restarts_the_prior(tmp_path: Path) -> None:
     seen = {}
 
@@ -252,6 +273,7 @@ def test_losses_that_break_the_contract_are_refused(terms, message: str, tmp_pat
         ({"schedule": "linear"}, "expected schedule to be one of cosine, constant, got 'linear'"),
         ({"precision": "64"}, "expected precision to be one of 32-true, bf16-mixed, 16-mixed, got '64'"),
         ({"seed": -1}, "expected seed to be at least 0, got -1"),
+        ({"shift": -1}, "expected shift to be at least 0, got -1"),
     ],
 )
 def test_wrong_settings_are_refused(settings, message: str) -> None:

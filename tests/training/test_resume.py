@@ -23,6 +23,8 @@ SETTINGS = {
     "warmup_steps": 5,
     "gradient_clip": 1.0,
     "average_weights": 0.9,
+    "mirror": True,
+    "shift": 1,
     "log_every": 4,
     "seed": 3,
 }

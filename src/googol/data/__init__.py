@@ -1,6 +1,7 @@
 """Data sets: images with partly known conditions, by name or from the user's own files."""
 
 from googol.data.arrays import load_arrays
+from googol.data.augmentation import augmented
 from googol.data.batches import batches, permutation
 from googol.data.catalogue import Available, available, get, load
 from googol.data.dataset import Condition, Dataset
@@ -19,6 +20,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Given",
+    "augmented",
     "available",
     "batches",
     "folders",

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from googol.data import Condition, Dataset, batches
+from googol.data import Condition, Dataset, augmented, batches
 from googol.metrics.accuracy import Accuracy, agreement
 from googol.metrics.evaluation import evaluating, in_order
 
 # Raise it with every change of the network or its training: classifiers kept from before are then not used.
 VERSION = 1
-# Sides below this are not looked at by convolutions.
+# Sides below this are not looked at by convolutions, and images of such sides not shifted.
 SMALLEST = 4
 
 
@@ -139,6 +139,8 @@ def train_classifier(
         )
     from tqdm import tqdm
 
+    side = min(train.image_shape[1:])
+    shift = max(1, side // 14) if side >= SMALLEST else 0
     steps = len(batches(len(train), batch_size, seed=seed, epoch=0))
     epochs = max(4, math.ceil(100_000 / len(train))) if epochs is None else epochs
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
@@ -154,7 +156,7 @@ def train_classifier(
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=epochs * steps)
         order = (part for epoch in range(epochs) for part in batches(len(train), batch_size, seed=seed, epoch=epoch))
         for index in tqdm(order, "classifier", epochs * steps, disable=not progress):
-            x = shifted(train.pixels(index)).to(device)
+            x = augmented(train.pixels(index), shift=shift).to(device)
             optimizer.zero_grad()
             classifier.loss(x, train.conditions[index].to(device)).backward()
             optimizer.step()
@@ -164,15 +166,3 @@ def train_classifier(
         predicted = [classifier.predict(x).cpu() for x, _ in in_order(test, 500, torch.device(device))]
     classifier.test_accuracy = agreement(torch.cat(predicted), test.conditions, test.schema)
     return classifier
-
-
-def shifted(x: Tensor) -> Tensor:
-    """Each image shifted by its own few pixels up or down and left or right, the edges repeated; not the tiniest."""
-    n, _, height, width = x.shape
-    if min(height, width) < SMALLEST:
-        return x
-    most = max(1, min(height, width) // 14)
-    by = torch.randint(-most, most + 1, (2, n, 1))
-    rows = (torch.arange(height) + by[0]).clamp(0, height - 1)
-    columns = (torch.arange(width) + by[1]).clamp(0, width - 1)
-    return x[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

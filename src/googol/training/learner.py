@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from googol.data import Dataset
+from googol.data import Dataset, augmented
 from googol.training.history import NonFiniteLossError
 from googol.training.settings import TrainingSettings
 
@@ -26,15 +26,14 @@ class BatchLoss(nn.Module):
     Arguments:
         model: The model, with `loss(x, y)`.
         data: The training data, on the model's device.
-        compiled: Whether PyTorch compiles the loss.
+        settings: How images are changed every time they come, and whether PyTorch compiles the loss.
     """
 
-    def __init__(self, model: Any, data: Dataset, *, compiled: bool = False) -> None:
+    def __init__(self, model: Any, data: Dataset, settings: TrainingSettings) -> None:
         super().__init__()
-        self.model = model
-        self.data = data
+        self.model, self.data, self.settings = model, data, settings
         # Batches have two sizes at most: a graph for each is faster than one for all.
-        self.loss = torch.compile(model.loss, dynamic=False) if compiled else model.loss
+        self.loss = torch.compile(model.loss, dynamic=False) if settings.compile else model.loss
 
     def forward(self, index: Tensor, player: str | None) -> dict[str, Tensor]:
         """The terms of the loss of some of the images, of a game that of one player.
@@ -42,7 +41,8 @@ class BatchLoss(nn.Module):
         Raises:
             ValueError: If a term is not a scalar, or there is no "loss".
         """
-        x, y = self.data.pixels(index), self.data.conditions[index]
+        x = augmented(self.data.pixels(index), mirror=self.settings.mirror, shift=self.settings.shift)
+        y = self.data.conditions[index]
         terms: dict[str, Tensor] = self.loss(x, y, *([] if player is None else [player]))
         if "loss" not in terms:
             raise ValueError(f'expected a term "loss" from loss(x, y), got {list(terms)}')
@@ -129,7 +129,7 @@ class Learner:
         players = {name: Player(name, model, each, own, settings, fused=fused) for name, each in named.items()}
         self.players = list(players.values())
         self.turns = [players[name] for name in getattr(model, "turns", [None])]
-        batch_loss = BatchLoss(model, data, compiled=settings.compile)
+        batch_loss = BatchLoss(model, data, settings)
         self.batch_loss, *wrapped = fabric.setup(batch_loss, *(each.optimizer for each in self.players))
         self.wrapped = dict(zip(players, wrapped, strict=True))
         self.average = copy.deepcopy(model).requires_grad_(False) if settings.average_weights else None

@@ -37,6 +37,10 @@ class TrainingSettings:
     """largest norm of the gradient, beyond which it is scaled down; by default none"""
     average_weights: float = 0.0
     """decay of a moving average of the weights, which is what is evaluated and saved; 0 = no average"""
+    mirror: bool = False
+    """whether each image is mirrored, left to right, half of the times that it comes"""
+    shift: int = 0
+    """largest number of pixels by which each image is shifted every time it comes"""
     patience: int | None = None
     """epochs without a better validation loss after which training stops; by default never"""
     time_budget: float | None = None
@@ -61,7 +65,7 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "devices", "log_every", "patience", "figure_every"):
             self._require(name, 1)
-        for name in ("warmup_steps", "seed", "checkpoint_every_seconds"):
+        for name in ("warmup_steps", "shift", "seed", "checkpoint_every_seconds"):
             self._require(name, 0)
         for name in ("learning_rate", "prior_learning_rate", "gradient_clip", "time_budget"):
             self._require(name, 0, strictly=True)
