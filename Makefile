@@ -39,6 +39,7 @@ bench: install  ## speed and memory of the tensor ring beside the plain algorith
 	$(BIN)/python -m benchmarks.pixelcnn
 	$(BIN)/python -m benchmarks.hierarchical
 	$(BIN)/python -m benchmarks.explorer
+	$(BIN)/python -m benchmarks.holes
 	$(BIN)/python -m benchmarks.adversarial
 
 docs: install  ## the guide, in docs/_build/html
