@@ -150,9 +150,13 @@ def test_images_are_mirrored_and_shifted_in_training_alone(tmp_path: Path) -> No
         return sum(tuple(image.flatten().tolist()) in there for image in torch.cat(images))
 
     model, x = Watching(), tiny_data(100).pixels()
-    train(model, tmp_path, epochs=1, mirror=True)
+    train(model, tmp_path / "mirrored", epochs=1, mirror=True)
     assert 30 < known(model.seen[True], x) < 70
     assert known(model.seen[True], torch.cat([x, x.flip(-1)])) == 100
+    assert torch.equal(torch.cat(model.seen[False]), tiny_data(30, seed=1).pixels())
+    model = Watching()
+    train(model, tmp_path / "shifted", epochs=1, shift=1)
+    assert known(model.seen[True], x) < 50  # a ninth of the shifts are by nothing
     assert torch.equal(torch.cat(model.seen[False]), tiny_data(30, seed=1).pixels())
 
 
