@@ -268,6 +268,33 @@ def test_results_of_other_settings_are_not_shown(folder, where):
     assert "normal-digits-0.json" in write_page(changed, where.results).read_text()
 
 
+def test_results_and_runs_of_other_settings_are_told_and_left_as_they_are(folder, where, capsys):
+    cell = Cell(read_table(str(folder)), read_table(str(folder)).rows[0], "digits", 0)
+    run_all(where, [cell])
+    (folder / "normal.yaml").write_text(yaml.safe_dump(ROWS["normal"] | {"settings": {"training": {"epochs": 9}}}))
+    changed = Cell(read_table(str(folder)), read_table(str(folder)).rows[0], "digits", 0)
+    result = where.result(cell).read_bytes()
+    capsys.readouterr()
+    run_all(where, [changed])
+    assert "normal-digits-0.json has other settings than its row by now" in capsys.readouterr().err
+    assert where.result(cell).read_bytes() == result
+    where.result(cell).unlink()
+    with pytest.raises(ValueError, match="has other settings than its row by now: move it away"):
+        run_all(where, [changed])
+    run_all(where, [cell])
+    assert json.loads(where.result(cell).read_text())["training"]["epochs"] == 2
+
+
+def test_a_run_of_a_given_size_is_measured_after_an_interruption(folder, where):
+    sized = {"settings": {"match_parameters": 5000}}
+    (folder / "normal.yaml").write_text(yaml.safe_dump(ROWS["normal"] | sized))
+    cell = Cell(read_table(str(folder)), read_table(str(folder)).rows[0], "digits", 0)
+    where.run(cell)
+    where.result(cell).unlink()
+    run_all(where, [cell])
+    assert where.result(cell).exists()
+
+
 def test_the_command_runs_a_row_of_ones_own_beside_the_table(folder, where, tmp_path, capsys):
     own = tmp_path / "wide.yaml"
     own.write_text(yaml.safe_dump({"title": "Wide", "settings": {"model": {"network": {"hidden": [30]}}}}))

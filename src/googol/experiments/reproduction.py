@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ import torch
 import googol
 from googol.experiments import plain
 from googol.experiments.evaluation import evaluate
-from googol.experiments.experiment import Experiment
+from googol.experiments.experiment import Experiment, read_about_data, read_config
 from googol.experiments.run import open_run, resume, train
+from googol.experiments.sizes import match_parameters
 from googol.experiments.table import Row, Table
 from googol.training import load_config, write_file
 
@@ -94,9 +95,12 @@ class Reproduction:
         return True
 
     def _train(self, cell: Cell, folder: Path) -> None:
+        config = folder / "config.yaml"
+        if config.is_file() and _settings_of_run(config) != settings_of(_sized(cell.experiment(), config)):
+            raise ValueError(f"the run in {folder} has other settings than its row by now: move it away")
         if (folder / "model.json").is_file():
             return
-        if (folder / "config.yaml").is_file():
+        if config.is_file():
             resume(folder, data_dir=self.data_dir)
         else:
             settings = {} if self.budget is None else {"training": {"time_budget": self.budget}}
@@ -137,6 +141,10 @@ def run_all(reproduction: Reproduction, cells: Sequence[Cell], *, jobs: int = 1)
         ValueError, RuntimeError: A process failed, by the user's mistake or not; it has said why.
     """
     todo = [cell for cell in cells if not reproduction.result(cell).exists()]
+    for cell in cells:
+        path = reproduction.result(cell)
+        if cell not in todo and not _is_current(json.loads(path.read_text(encoding="utf-8")), cell.table):
+            print(f"{path} has other settings than its row by now: move it away to have it made again", file=sys.stderr)
     if jobs == 1:
         for number, cell in enumerate(todo, 1):
             print(f"{cell.table.name} {cell.name} ({number} of {len(todo)})", file=sys.stderr)
@@ -185,6 +193,18 @@ def _is_current(content: dict[str, Any], table: Table) -> bool:
         return False
     # Read anew, since what was written has no options that came later: they have their defaults.
     return settings_of(experiment) == settings_of(made)
+
+
+def _settings_of_run(config: Path) -> dict[str, Any]:
+    return settings_of(read_config(config)[0])
+
+
+def _sized(experiment: Experiment, config: Path) -> Experiment:
+    """The experiment as a run of it says: with the width of networks that was found for the size that is asked for."""
+    if experiment.match_parameters is None:
+        return experiment
+    shapes = read_about_data(read_config(config)[1])
+    return replace(experiment, model=match_parameters(experiment.model, *shapes, experiment.match_parameters))
 
 
 def settings_of(experiment: Experiment) -> dict[str, Any]:
