@@ -41,6 +41,7 @@ bench: install  ## speed and memory of the tensor ring beside the plain algorith
 	$(BIN)/python -m benchmarks.explorer
 	$(BIN)/python -m benchmarks.holes
 	$(BIN)/python -m benchmarks.adversarial
+	$(BIN)/python -m benchmarks.page
 
 docs: install  ## the guide, in docs/_build/html
 	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html

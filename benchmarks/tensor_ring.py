@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from benchmarks.plain import PlainRing
 from benchmarks.timing import (
@@ -145,6 +146,25 @@ def lengths(rank: int, batch: int) -> list[list[str]]:
     return [[str(n), *(f"{1e6 * times[str(n)] / n:.0f}" for times in columns)] for n in chains]
 
 
+def threads_side_by_side(most: int) -> list[list[str]]:
+    """How many times as fast a number of threads is as one, for few and many rows."""
+    header = [(128, False), (128, True), (1024, False), (1024, True)]
+    columns = []
+    for batch, grad in header:
+        ring, v = TensorRing([Normal(10)] * VARIABLES, 20), torch.randn(batch, VARIABLES)
+
+        def run(threads: int, ring: TensorRing = ring, v: Tensor = v, grad: bool = grad) -> None:
+            torch.set_num_threads(threads)
+            with torch.set_grad_enabled(grad):
+                log_prob = ring().log_prob(v).sum()
+            if grad:
+                log_prob.backward()
+
+        times = in_turns({str(n): partial(run, n) for n in range(1, most + 1)}, seconds=8)
+        columns.append([times["1"] / times[str(n)] for n in range(1, most + 1)])
+    return [[str(n + 1), *(f"{column[n]:.2f}" for column in columns)] for n in range(most)]
+
+
 def as_table(rows: list[Row]) -> str:
     """The rows in Markdown."""
     header, table = ["what", "ours, ms", "plain / ours", "memory, plain / ours", "of the matrix rate"], []
@@ -208,13 +228,21 @@ def main() -> None:
     rows.append(samples(20, 1000, "half"))
     ratios, linear = as_table(rows), lengths(20, 128)
     per_variable = markdown_table(["variables", "forward, µs a variable", "forward + backward, µs a variable"], linear)
+    scaling = ""
+    if given.threads > 1:
+        header = [
+            "threads",
+            *(f"{what}, {batch} rows" for batch in (128, 1024) for what in ("forward", "with gradient")),
+        ]
+        faster = markdown_table(header, threads_side_by_side(given.threads))
+        scaling = f"Times as fast as one thread (N 10, rank 20):\n\n{faster}\n\n"
     threads = f"{given.threads} threads" if given.threads > 1 else "the processor's time with one thread"
     page = (
         "# The tensor ring beside the plain algorithm\n\n"
         f"`make bench`: 100 variables, float32, medians of runs in turns, {threads}. A train is compared with the "
         "plain ring. The matrix rate counts the formula's own operations. Earlier ratios are in `history.csv`.\n\n"
-        f"{ratios}\n\n"
-        f"The cost is linear in the number of variables (N 10, rank 20, batch 128):\n\n{per_variable}\n\n{LIMITS}"
+        f"{ratios}\n\nThe cost is linear in the number of variables (N 10, rank 20, batch 128):\n\n{per_variable}\n\n"
+        f"{scaling}{LIMITS}"
     )
     print(page)
     write(OUT / "tensor_ring.md", page)
