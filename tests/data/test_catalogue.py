@@ -39,7 +39,8 @@ def test_available_and_get(tmp_path: Path) -> None:
     entries = {entry.name: entry for entry in available()}
     assert list(entries) == [
         *("digits", "mnist", "fashion-mnist", "static-mnist", "binary-mnist", "omniglot"),
-        *("caltech101", "frey-faces", "histopathology", "cifar10", "celeba", "stacked-mnist", "gaussian-grid"),
+        *("caltech101", "frey-faces", "histopathology", "cifar10", "celeba", "celeba-32"),
+        *("stacked-mnist", "gaussian-grid"),
     ]
     assert {name for name, entry in entries.items() if entry.path is not None} == {"digits", "gaussian-grid"}
     assert get("digits").is_dir()

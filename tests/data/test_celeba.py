@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from googol.data import DataError, get, load
@@ -50,6 +51,19 @@ def test_packed(tmp_path: Path, split: str, rows: list[int]) -> None:
     chosen = load("celeba", split, data_dir=tmp_path, conditions=["Mustache", "Male"])
     np.testing.assert_array_equal(chosen.conditions, PACKED["attributes"][rows][:, [11, 0]] > 0)
     assert get("celeba", data_dir=tmp_path) == tmp_path / "celeba_64_some.npz"
+
+
+def test_a_pixel_of_a_smaller_image_is_the_mean_of_four(tmp_path: Path) -> None:
+    np.savez(tmp_path / "celeba_64_some.npz", **PACKED)
+    large, small = (load(name, "train", data_dir=tmp_path) for name in ("celeba", "celeba-32"))
+    noisy = np.array([jpeg(RANDOM.integers(0, 256, (64, 64, 3)).astype(np.uint8)) for _ in PEOPLE])
+    assert (small.name, small.image_shape, small.names) == ("celeba-32", (3, 32, 32), large.names)
+    assert torch.equal(small.conditions, large.conditions)
+    files = {"jpeg_bytes": np.frombuffer(b"".join(noisy), np.uint8), "jpeg_offsets": np.cumsum([0, *map(len, noisy)])}
+    np.savez(tmp_path / "celeba_64_some.npz", **PACKED | files)
+    large, small = (load(name, "train", data_dir=tmp_path).images.double() for name in ("celeba", "celeba-32"))
+    means = (large[..., ::2, ::2] + large[..., 1::2, ::2] + large[..., ::2, 1::2] + large[..., 1::2, 1::2]) / 4
+    assert (small - means).abs().max() <= 0.5
 
 
 def test_unknown_attribute(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ SOURCES: tuple[Source, ...] = (
     HISTOPATHOLOGY,
     CIFAR10,
     CelebA(),
+    CelebA(32),
     STACKED_MNIST,
     GaussianGrid(),
 )

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
+from torch import nn
 
 from googol.data.dataset import Condition, Dataset
 from googol.data.files import DataError, read_arrays
@@ -39,14 +40,22 @@ class CelebA:
 
     Z. Liu, P. Luo, X. Wang and X. Tang, `Deep learning face attributes in the wild
     <https://arxiv.org/abs/1411.7766>`_, ICCV 2015.
+
+    Args:
+        size: The sides of the images: 64, or 32, where each pixel is the mean of four.
     """
 
-    name = "celeba"
-    description = "202,599 faces of celebrities, 64 x 64 RGB, 40 attributes (to be downloaded by hand)"
     default_conditions = (
         *("Male", "Smiling", "Eyeglasses", "Wearing_Hat", "Young"),
         *("No_Beard", "Black_Hair", "Blond_Hair", "Brown_Hair", "Attractive"),
     )
+
+    def __init__(self, size: int = SIZE) -> None:
+        self.size = size
+        self.name = "celeba" if size == SIZE else f"celeba-{size}"
+        self.description = (
+            f"202,599 faces of celebrities, {size} x {size} RGB, 40 attributes (to be downloaded by hand)"
+        )
 
     def locate(self, folders: Sequence[Path]) -> Path | None:
         """The ``.npz`` file, or the folder of the official files."""
@@ -79,9 +88,12 @@ class CelebA:
         images, attributes, names = (_packed if place.suffix == ".npz" else _official)(place, split)
         if attributes.shape != (len(images), len(names)) or not np.isin(attributes, (-1, 1)).all():
             raise DataError(f"the attributes in {place} must be -1 or 1, {len(names)} for each image")
+        pixels = torch.from_numpy(images)
+        if self.size < SIZE:
+            pixels = nn.functional.avg_pool2d(pixels.float(), SIZE // self.size).round().byte()
         return Dataset(
             self.name,
-            torch.from_numpy(images),
+            pixels,
             torch.from_numpy((attributes > 0).astype(np.float32)),
             tuple(Condition(name, ("0", "1")) for name in names),
             exact=place.suffix != ".npz",
