@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
@@ -21,10 +22,15 @@ from torch import Tensor
 
 from googol.distributions import blocks
 from googol.distributions.blocks import Boundary
+from googol.distributions.logarithms import log_matmul, log_product_tree, log_sum_exp
 from googol.distributions.products import log_of_sums
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+
+# Entries above it, of matrices with a largest one, keep products of two matrices within single precision.
+_MILD = math.exp(-40)
+_LOG_ENTRIES = 2**22  # of the links of rows whose logarithms are kept at a time
 
 
 def full_precision(function: Callable[Concatenate[Any, _P], _R]) -> Callable[Concatenate[Any, _P], _R]:
@@ -64,14 +70,6 @@ class Chain:
         self.cores = (log_cores - self.log_scale[..., None, None]).exp_()  # (n, N, m, m), at most 1
         self.boundary = boundary
         self._log_cores: Tensor | None = log_cores
-
-    @classmethod
-    def from_scaled(cls, cores: Tensor, log_scale: Tensor, boundary: Boundary) -> Chain:
-        """The chain of the matrices ``cores * exp(log_scale)``."""
-        peak = cores.detach().amax((-2, -1))
-        safe = torch.where(peak > 0, peak, 1.0)
-        log_scale = (log_scale + peak.log()).clamp_min(torch.finfo(cores.dtype).min)
-        return cls.of_tensors(cores / safe[..., None, None], log_scale, None, boundary)
 
     @classmethod
     def of_tensors(cls, cores: Tensor, log_scale: Tensor, log_cores: Tensor | None, boundary: Boundary) -> Chain:
@@ -184,22 +182,27 @@ class Chain:
     @full_precision
     def bond_posterior(self, log_weights: Tensor, link: int) -> Tensor:
         """p(bond value given row) of the bond after a link, ``(B, m)``; that after the last of a train is not one."""
-        first, second = list(range(link + 1)), list(range(link + 1, len(self)))
-        left = self.select(first).product(log_weights[first]).matrix
-        if self.boundary == "ring":
-            right = self.select(second).product(log_weights[second]).matrix if second else torch.eye(self.rank).to(left)
-            joint = (left.mT * right).sum(-1)
+        first, second = self.select(list(range(link + 1))), self.select(list(range(link + 1, len(self)))).reversed()
+        before, after = log_weights[: link + 1], log_weights[link + 1 :].flip(0)
+        left = first.product(before)
+        if len(second):
+            right = second.product(after)
         else:
-            # Vectors from the right are vectors from the left of the chain in reverse.
-            back = self.select(second[::-1])
-            back = back.map(lambda tensor: tensor.mT if tensor.dim() == 4 else tensor)
-            joint = (left * back.product(log_weights[second[::-1]]).matrix).squeeze(1)
-        return joint / joint.sum(-1, keepdim=True)
+            right = Scaled(torch.eye(self.rank).to(left.matrix), *(torch.zeros_like(t) for t in left[1:]))
+        joint = (left.matrix * right.matrix).sum(-2)
+        _, lost = log_of_sums(joint.sum(-1), left.log_scale + right.log_scale, left.bound + right.bound)
+        posterior = joint / joint.sum(-1, keepdim=True)
+        if bool(lost.any()):
+            log_left = first.log_product(before[:, lost], self.boundary)
+            log_joint = log_left + second.log_product(after[:, lost], self.boundary)
+            posterior[lost] = log_sum_exp(log_joint, -2).softmax(-1).to(posterior.dtype)
+        return posterior
 
     @full_precision
     def weights(self, log_weights: Tensor) -> Tensor:
         """The weights of the matrices :attr:`cores`, scaled to a largest of one in every row: ``(n, B, N)``."""
-        x = log_weights + self.log_scale.unsqueeze(1).to(log_weights.dtype)
+        dtype = torch.promote_types(log_weights.dtype, self.cores.dtype)
+        x = log_weights.to(dtype) + self.log_scale.unsqueeze(1).to(dtype)
         peak = x.detach().amax(-1, keepdim=True).clamp_min(torch.finfo(self.cores.dtype).min)
         return (x - peak).exp().to(self.cores.dtype)
 
@@ -207,6 +210,33 @@ class Chain:
     def links(self, log_weights: Tensor) -> Tensor:
         """The matrices A_j themselves, scaled to a largest entry of about one: ``(n, B, m, m)``."""
         return (self.weights(log_weights) @ self.cores.flatten(-2)).unflatten(-1, (self.rank, self.rank))
+
+    @full_precision
+    def log_links(self, log_weights: Tensor) -> Tensor:
+        """The logarithms of the matrices A_j, in double precision: ``(n, B, m, m)``."""
+        return log_matmul(log_weights, self.log_cores.flatten(-2)).unflatten(-1, (self.rank, self.rank))
+
+    def log_product(self, log_weights: Tensor, boundary: Boundary) -> Tensor:
+        """The logarithms of ``A_1 … A_n``, ``(B, m, m)``, or of ``1ᵀ A_1 … A_n``, ``(B, 1, m)``; no links are one."""
+        links = self.log_links(log_weights)
+        start = torch.eye(self.rank).log() if boundary == "ring" else torch.zeros(1, self.rank)
+        product = start.to(links).expand(log_weights.shape[1], -1, -1)
+        for link in links.unbind(0):
+            product = log_matmul(product, link)
+        return product
+
+    def reversed(self) -> Chain:
+        """The chain of the transposed matrices in reverse, whose product is the transpose of this one's."""
+        return self.map(lambda tensor: tensor.flip(0).mT.contiguous() if tensor.dim() == 4 else tensor.flip(0))
+
+    @property
+    def is_mild(self) -> bool:
+        """Whether no matrix has entries so far below its largest that something could be lost in single precision.
+
+        Where all entries are within a factor, so are those of every product of the matrices and of their mixtures.
+        """
+        large = (self.cores > _MILD).flatten(-2)
+        return bool((large.all(-1) | ~large.any(-1)).all())  # a component that a variable lacks has zeros alone
 
     def select(self, links: list[int], components: int | None = None) -> Chain:
         """The chain of some links alone, in the given order, each with its first ``components`` matrices."""
@@ -237,53 +267,30 @@ class Chain:
         Args:
             kept: Increasing positions, at least one.
         """
-        gap_starts = [0, *(j + 1 for j in kept)]
-        gap_ends = [*kept, len(self)]
-        gaps = [self._gap(a, b) for a, b in zip(gap_starts, gap_ends, strict=True)]
-        cores, log_scale = self.cores[kept], self.log_scale[kept].double()
-        if gaps[0] is not None:
-            cores = torch.cat([gaps[0].matrix[0] @ cores[:1], cores[1:]])
-            log_scale = torch.cat([log_scale[:1] + gaps[0].log_scale, log_scale[1:]])
-        if any(gap is not None for gap in gaps[1:]):
-            eye = torch.eye(self.rank, dtype=cores.dtype, device=cores.device)
-            right = torch.stack([eye if gap is None else gap.matrix[0] for gap in gaps[1:]])
-            cores = cores @ right.unsqueeze(1)
-            zero = log_scale.new_zeros(1)
-            log_scale = log_scale + torch.stack([zero if gap is None else gap.log_scale for gap in gaps[1:]])
-        return Chain.from_scaled(cores, log_scale.to(cores.dtype), self.boundary)
+        log_cores = list(self.log_cores[kept].unbind(0))
+        before = self._gap(0, kept[0])
+        if before is not None:
+            log_cores[0] = log_matmul(before, log_cores[0])
+        for place, (start, end) in enumerate(itertools.pairwise([*kept, len(self)])):
+            after = self._gap(start + 1, end)
+            if after is not None:
+                log_cores[place] = log_matmul(log_cores[place], after)
+        return Chain(torch.stack(log_cores).to(self.cores.dtype), self.boundary)
 
-    def _gap(self, start: int, end: int) -> Scaled | None:
+    def _gap(self, start: int, end: int) -> Tensor | None:
+        """The logarithm of the product of some links whose weights are one."""
         if start == end:
             return None
-        # In double precision: it costs little, once a chain, and what is lost here would be lost for every row.
         gap = self.select(list(range(start, end)))
-        links = gap.links(gap.log_scale.new_zeros(end - start, 1, 1))  # (links, 1, m, m)
-        part = Chain.from_scaled(links.double(), gap.log_scale.double().amax(-1, keepdim=True), "ring")
-        product = part.product(part.cores.new_zeros(end - start, 1, 1))
-        return product._replace(matrix=product.matrix.to(self.cores.dtype))
+        return log_product_tree(gap.log_links(gap.log_scale.new_zeros(end - start, 1, gap.cores.shape[1]))[:, 0])[-1]
 
     def _log_domain(self, log_weights: Tensor) -> Tensor:
-        """The sum computed with logarithms of all entries: slow, and right wherever products underflow."""
-        log_cores = self.log_cores
-        result = []
-        for row in log_weights.double().unbind(1):  # (n, N): one row at a time bounds the memory
-            links = (_logsumexp(core + w[:, None, None], 0) for core, w in zip(log_cores, row, strict=True))
-            total = next(links) if self.boundary == "ring" else _logsumexp(next(links), 0).unsqueeze(0)
-            for link in links:
-                total = _logsumexp(total.unsqueeze(-1) + link.unsqueeze(0), -2)
-            closed = total.diagonal() if self.boundary == "ring" else total.flatten()
-            result.append(_logsumexp(closed, 0))
-        return torch.stack(result)
-
-
-def _logsumexp(x: Tensor, dim: int) -> Tensor:
-    """``logsumexp`` whose gradient at a slice of ``-inf`` alone is zero instead of NaN."""
-    peak = x.detach().amax(dim, keepdim=True)
-    peak = torch.where(peak.isfinite(), peak, 0.0)
-    total = (x - peak).exp().sum(dim)
-    empty = total == 0
-    log_total = torch.where(empty, 1.0, total).log() + peak.squeeze(dim)
-    return log_total.masked_fill(empty, -math.inf)
+        """The sum computed with logarithms of all entries: slower, and right wherever products underflow."""
+        size = max(1, _LOG_ENTRIES // (len(self) * self.rank**2))
+        products = [self.log_product(block, self.boundary) for block in log_weights.split(size, 1)]
+        if self.boundary == "ring":
+            return torch.cat([log_sum_exp(product.diagonal(dim1=1, dim2=2), -1) for product in products])
+        return torch.cat([log_sum_exp(product.flatten(1), -1) for product in products])
 
 
 def product_tree(links: Tensor) -> list[Tensor]:

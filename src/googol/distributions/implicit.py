@@ -10,7 +10,8 @@ with :math:`p_j = \partial F_j / \partial z_j`
 
 (Figurnov et al., Implicit Reparameterization Gradients, 2018). Given the values, all that the chain multiplies is
 known: the links, the distribution functions and their derivatives are formed for all variables at once, and one matrix
-a variable is passed along the chain, forwards the product of the links and backwards the loss's gradient by it.
+a variable is passed along the chain, forwards the product of the links and backwards the loss's gradient by it: in
+double precision where matrices have entries so small that one which counts could vanish.
 """
 
 from __future__ import annotations
@@ -48,9 +49,12 @@ def reparameterize(chain: Chain, emissions: Emissions, rows: Tensor, drawn: Tens
     is_wanted = torch.zeros(rows.shape[1], dtype=torch.bool, device=rows.device)
     is_wanted[list(wanted)] = True
     is_open = rows.isnan() & is_wanted
+    dtype = chain.cores.dtype
+    if not chain.is_mild:
+        chain = Chain(chain.log_cores, chain.boundary)
     tensors = [chain.cores, *(value for _, parameters in emissions.groups for value in parameters.values())]
     moving: Tensor = _Implicit.apply(drawn.to(chain.cores.dtype), is_open, chain, emissions, rows, *tensors)
-    return torch.where(is_open, moving, rows.to(chain.cores.dtype))
+    return torch.where(is_open, moving.to(dtype), rows.to(dtype))
 
 
 class _Implicit(torch.autograd.Function):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from googol.distributions.chain import Chain, full_precision, rescaled
 from googol.distributions.emissions import Emissions
+from googol.distributions.logarithms import log_matmul
 from googol.distributions.variables import Parameters, Variable
 
 # A value for the variable at a position, (S, R), from its emission and the weights (S, R, N) of its components.
@@ -76,41 +77,78 @@ def _one_by_one(
     chain: Chain, emissions: Emissions, rows: Tensor, count: int, wanted: Sequence[int], choose: Choose
 ) -> Tensor:
     """Values of all variables, ``(S, R, n)``: those wanted and open are chosen, one given those before it."""
-    batch = len(rows)
     is_open = rows.isnan().any(0).tolist()
     evidence = emissions.log_prob(rows)  # (n, R, N)
-    after = following(chain, chain.links(evidence))
-    ring = chain.boundary == "ring"
-    before = torch.eye(chain.rank).to(chain.cores) if ring else chain.cores.new_ones(1, chain.rank)
-    before = before.expand(count, batch, -1, -1)  # the product of the links of the variables before
+    around = (_Products if chain.is_mild else _LogProducts)(chain, evidence, count)
     values = []
-    for j, single in enumerate(chain.unbind()):
+    for j in range(len(chain)):
         if j not in wanted or not is_open[j]:
             values.append(rows[:, j].expand(count, -1).to(chain.cores.dtype))
-            before = before @ single.links(evidence[j : j + 1])[0]
+            around.pass_by(evidence[j].expand(count, -1, -1))
         else:
             emission = emissions.select([j])
-            single = single.select([0], emission.components)
-            core = single.cores[0]
-            # p(s_j given z_<j and the evidence) is linear in the core of s_j.
-            if ring:
-                weights = torch.einsum("srab,kab->srk", before.mT @ after[j].mT, core)
-            else:
-                by_component = (before.reshape(-1, chain.rank) @ core).unflatten(1, (count, batch))  # (N, S, R, m)
-                weights = (by_component * after[j].squeeze(-1)).sum(-1).movedim(0, -1)
             # Rows that observe this variable have weights of their own, which do not matter.
-            weights = weights * (single.log_scale - single.log_scale.amax()).exp()
-            weights = weights / weights.sum(-1, keepdim=True)
-            value = torch.where(rows[:, j].isnan(), choose(j, emission, weights), rows[:, j])
+            value = torch.where(
+                rows[:, j].isnan(), choose(j, emission, around.weights(emission.components)), rows[:, j]
+            )
             values.append(value.to(chain.cores.dtype))
-            log_weights = emission.log_prob(values[-1].reshape(-1, 1))
-            if ring:
-                before = before @ single.links(log_weights)[0].unflatten(0, (count, batch))
-            else:
-                chosen = single.weights(log_weights)[0].unflatten(0, (count, batch))
-                before = torch.einsum("srk,ksrm->srm", chosen, by_component).unsqueeze(-2)
-        before = rescaled(before)
+            around.pass_by(emission.log_prob(values[-1].reshape(-1, 1))[0].unflatten(0, (count, -1)))
     return torch.stack(values, -1)
+
+
+class _Products:
+    """The products of the links before a variable and of those after it, which give the weights of its components.
+
+    p(s_j given z_<j and the evidence) is linear in the core of s_j.
+    """
+
+    def __init__(self, chain: Chain, evidence: Tensor, count: int) -> None:
+        self.remaining = chain.unbind()[::-1]
+        self.after = following(chain, chain.links(evidence))[::-1]
+        start = (
+            torch.eye(chain.rank).to(chain.cores) if chain.boundary == "ring" else chain.cores.new_ones(1, chain.rank)
+        )
+        self.before = start.expand(count, evidence.shape[1], -1, -1)
+
+    def weights(self, components: int) -> Tensor:
+        """Those of the next variable, ``(S, R, N)``."""
+        chain = self.remaining[-1].select([0], components)
+        around = (self.after[-1] @ self.before).mT.flatten(-2)
+        weights = around @ chain.cores[0].flatten(-2).mT * (chain.log_scale[0] - chain.log_scale.amax()).exp()
+        return weights / weights.sum(-1, keepdim=True)
+
+    def pass_by(self, log_weights: Tensor) -> None:
+        """Goes on to the next variable, given the log-weights of this one's components, ``(S, R, N)``."""
+        chain = self.remaining.pop().select([0], log_weights.shape[-1])
+        self.after.pop()
+        links = chain.links(log_weights.flatten(0, 1).unsqueeze(0))[0].unflatten(0, log_weights.shape[:2])
+        self.before = rescaled(self.before @ links)
+
+
+class _LogProducts:
+    """The same by logarithms, for matrices of whose products entries that count could vanish."""
+
+    def __init__(self, chain: Chain, evidence: Tensor, count: int) -> None:
+        self.remaining = chain.unbind()[::-1]
+        is_ring = chain.boundary == "ring"
+        end = torch.eye(chain.rank).log() if is_ring else torch.zeros(chain.rank, 1)
+        self.after = [end.to(chain.cores.device, torch.float64).expand(evidence.shape[1], -1, -1)]
+        for link in reversed(chain.log_links(evidence).unbind(0)[1:]):
+            self.after.append(log_matmul(link, self.after[-1]))
+        self.before = (end if is_ring else end.mT).to(self.after[0]).expand(count, evidence.shape[1], -1, -1)
+
+    def weights(self, components: int) -> Tensor:
+        """Those of the next variable, ``(S, R, N)``."""
+        log_cores = self.remaining[-1].log_cores[0, :components].flatten(-2).mT
+        around = log_matmul(self.after[-1], self.before).mT.flatten(-2)
+        return log_matmul(around.unsqueeze(-2), log_cores).squeeze(-2).softmax(-1)
+
+    def pass_by(self, log_weights: Tensor) -> None:
+        """Goes on to the next variable, given the log-weights of this one's components, ``(S, R, N)``."""
+        chain = self.remaining.pop().select([0], log_weights.shape[-1])
+        self.after.pop()
+        links = chain.log_links(log_weights.flatten(0, 1).unsqueeze(0))[0].unflatten(0, log_weights.shape[:2])
+        self.before = log_matmul(self.before, links)
 
 
 def following(chain: Chain, links: Tensor) -> list[Tensor]:

@@ -5,9 +5,15 @@ diagonal of the full product), then those beside observed variables one after th
 of a link times a message from the right. A stretch of open variables is one step of this chain; the bonds within it are
 drawn from the middle outwards, since given two bonds those between them depend on nothing else. An index needs its two
 bonds only.
+
+Weights and messages are scaled numbers of single precision, unless the matrices have entries so small that one which
+counts could vanish. Then stretches are multiplied and divided by logarithms; and so are the messages of those rows in
+whose product too much may have been discarded.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -15,6 +21,7 @@ from torch import Tensor
 from googol.distributions import kernels
 from googol.distributions.chain import Chain, full_precision, product_tree
 from googol.distributions.emissions import Emissions
+from googol.distributions.logarithms import log_matmul, log_product_tree
 from googol.distributions.products import is_lost
 
 # Weights and messages kept at a time, in numbers: larger requests are drawn in parts.
@@ -105,7 +112,8 @@ def _indices(chain: Chain, emissions: Emissions, seen: Tensor, columns: list[int
         Shape ``(n, R, count)``; what it says of an observed variable means nothing.
     """
     n, batch = len(chain), len(seen)
-    coarse, own, places, trees = _coarse(chain, emissions, columns)
+    mild = chain.is_mild
+    coarse, own, places, trees = _coarse(chain, emissions, columns, mild)
     known = emissions.select(columns) if columns else None
     parts = []
     size = coarse.rows_per_block(batch, False) if count == 1 else max(32, _SIDE_BY_SIDE // (len(own) * chain.rank**2))
@@ -115,66 +123,97 @@ def _indices(chain: Chain, emissions: Emissions, seen: Tensor, columns: list[int
             of_columns = known.log_prob(block)
             log_weights = log_weights.to(of_columns.dtype)
             log_weights[own] = of_columns
-        parts.append(_bonds(coarse, own, log_weights, count))
+        parts.append(_bonds(coarse, own, log_weights, count, mild))
     between = torch.cat(parts, 1)
     bonds = between.new_empty(n + 1, batch * count)
     bonds[places] = between
     for step, tree in trees:
         stretch = bonds[places[step] : places[step + 1] + 1]
-        stretch.copy_(_bonds_within(tree, between[step : step + 2], chain.cores.dtype)[: len(stretch)])
-    return _indices_between(chain, bonds).view(n, batch, count)
+        within = _bonds_within if mild else _bonds_within_by_logarithms
+        stretch.copy_(within(tree, between[step : step + 2], chain.cores.dtype)[: len(stretch)])
+    return _indices_between(chain, bonds, mild).view(n, batch, count)
 
 
 def _coarse(
-    chain: Chain, emissions: Emissions, columns: list[int]
+    chain: Chain, emissions: Emissions, columns: list[int], mild: bool
 ) -> tuple[Chain, Tensor, list[int], list[tuple[int, list[Tensor]]]]:
     """The chain in which each stretch of variables that no row observes is a single link, with one matrix.
 
     Returns:
         The chain, which of its links are observed variables, the bonds of the whole chain between its links, and the
-        stretches: which link, and the products of which it is the last.
+        stretches: which link, and the products of which it is the last, or their logarithms.
     """
     n = len(chain)
-    shared = chain.links(chain.log_scale.new_zeros(n, 1, 1)).squeeze(1)
+    ones = chain.log_scale.new_zeros(n, 1, chain.cores.shape[1])
+    shared = (chain.links(ones) if mild else chain.log_links(ones)).squeeze(1)
     components = emissions.select(columns).components if columns else 1
     links: list[int | Tensor] = []
     places, trees = [0], []
     for j in [*columns, n]:
         if j > places[-1]:
-            trees.append((len(links), product_tree(shared[places[-1] : j])))
-            links.append(trees[-1][1][-1][0].to(shared.dtype))
+            tree = (product_tree if mild else log_product_tree)(shared[places[-1] : j])
+            trees.append((len(links), tree))
+            links.append(tree[-1][0])
             places.append(j)
         if j < n:
             links.append(j)
             places.append(j + 1)
     own = torch.tensor([isinstance(link, int) for link in links], device=shared.device)
+    stretches = [link for link in links if isinstance(link, Tensor)]
+    if not mild:
+        log_cores = shared.new_full((len(links), components, chain.rank, chain.rank), -math.inf)
+        log_cores[own] = chain.log_cores[columns, :components]
+        if stretches:
+            log_cores[~own, 0] = torch.stack(stretches)
+        return Chain(log_cores.to(chain.cores.dtype), chain.boundary), own, places, trees
     cores = shared.new_zeros(len(links), components, chain.rank, chain.rank)
     log_scale = chain.log_scale.new_zeros(len(links), components)
     if columns:
         cores[own], log_scale[own] = chain.cores[columns, :components], chain.log_scale[columns, :components]
-    if trees:
-        cores[~own, 0] = torch.stack([link for link in links if isinstance(link, Tensor)])
+    if stretches:
+        cores[~own, 0] = torch.stack(stretches).to(cores.dtype)
     return Chain.of_tensors(cores, log_scale, None, chain.boundary), own, places, trees
 
 
-def _bonds(coarse: Chain, own: Tensor, log_weights: Tensor, count: int) -> Tensor:
+def _bonds(coarse: Chain, own: Tensor, log_weights: Tensor, count: int, mild: bool) -> Tensor:
     """The bonds between links, one after the other, ``(links + 1, R * S)``."""
-    if count > 1:
-        return _bonds_by_messages(coarse, own, log_weights, count)
-    # Of one sample the first bond is drawn first, so that what follows a bond depends on the row alone.
     first, lost = None, None
-    if coarse.boundary == "ring":
-        product = coarse.product(log_weights)
-        weights = product.matrix.diagonal(dim1=1, dim2=2)
-        first, lost = draw(weights.contiguous()), product.log_scale.isinf() | is_lost(weights.sum(-1), product.bound)
-    if kernels.available(coarse.cores):
+    is_ring = coarse.boundary == "ring"
+    if (count == 1 and is_ring) or not mild:
+        # In the order of the messages, from the right, so that it discards at least what they do.
+        product = coarse.reversed().product(log_weights.flip(0))
+        weights = product.matrix.diagonal(dim1=1, dim2=2) if is_ring else product.matrix.squeeze(1)
+        lost = product.log_scale.isinf() | is_lost(weights.sum(-1), product.bound)
+        if count == 1 and is_ring:
+            # The first bond is drawn first, so that what follows a bond depends on the row alone.
+            first = draw(weights.contiguous())
+    if count == 1 and kernels.available(coarse.cores):
         uniform = torch.rand(len(coarse) + 1, log_weights.shape[1], dtype=coarse.cores.dtype)
         bonds = kernels.bonds(coarse.weights(log_weights), coarse.cores, first, uniform)
     else:
-        bonds = _bonds_by_messages(coarse, own, log_weights, 1, first)
-    if lost is not None and bool(lost.any()):  # Messages are rescaled one by one.
-        bonds[:, lost] = _bonds_by_messages(coarse, own, log_weights[:, lost], 1)
+        bonds = _bonds_by_messages(coarse, own, log_weights, count, first)
+    if lost is not None and bool(lost.any()):
+        rows = log_weights[:, lost].split(max(1, _SIDE_BY_SIDE // (len(coarse) * coarse.rank**2)), 1)
+        again = torch.cat([_bonds_by_log_messages(coarse, block, count) for block in rows], 1)
+        bonds[:, lost.repeat_interleave(count)] = again
     return bonds
+
+
+def _bonds_by_log_messages(coarse: Chain, log_weights: Tensor, count: int) -> Tensor:
+    """The same by messages of logarithms."""
+    links = coarse.log_links(log_weights)
+    start = torch.eye(coarse.rank).log() if coarse.boundary == "ring" else torch.zeros(coarse.rank, 1)
+    messages = [start.to(links).expand(log_weights.shape[1], -1, -1)]  # (R, m, K), of each bond and last bond
+    for link in links.flip(0).unbind(0):
+        messages.append(log_matmul(link, messages[-1]))
+    *following, whole = messages
+    logits = whole.diagonal(dim1=1, dim2=2) if coarse.boundary == "ring" else whole.squeeze(-1)
+    bonds = [draw(logits.softmax(-1).unsqueeze(1).repeat(1, count, 1))]
+    row = torch.arange(len(logits), device=logits.device).unsqueeze(1)
+    last = bonds[0] if coarse.boundary == "ring" else torch.zeros_like(bonds[0])
+    for link, message in zip(links, reversed(following), strict=True):
+        bonds.append(draw((link[row, bonds[-1]] + message.mT[row, last]).softmax(-1)))
+    return torch.stack(bonds).flatten(1)
 
 
 def _bonds_by_messages(
@@ -231,15 +270,28 @@ def _bonds_within(tree: list[Tensor], bonds: Tensor, dtype: torch.dtype) -> Tens
     return bonds
 
 
+def _bonds_within_by_logarithms(tree: list[Tensor], bonds: Tensor, dtype: torch.dtype) -> Tensor:
+    """The same of products whose logarithms are given."""
+    for level in reversed(tree[:-1]):
+        half = torch.arange(len(level) // 2, device=bonds.device).unsqueeze(1)
+        logits = level[::2][half, bonds[:-1]] + level[1::2].mT[half, bonds[1:]]  # (halves, S, m)
+        middle = draw(logits.softmax(-1).to(dtype))
+        bonds = torch.cat([torch.stack([bonds[:-1], middle], 1).flatten(0, 1), bonds[-1:]])
+    return bonds
+
+
 def _scaled(weights: Tensor) -> Tensor:
     return weights / weights.amax(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
 
 
-def _indices_between(chain: Chain, bonds: Tensor) -> Tensor:
+def _indices_between(chain: Chain, bonds: Tensor, mild: bool) -> Tensor:
     """Every index in proportion to the entry of its core between the two bonds, all at once: ``(n, S)``."""
     n, m = len(chain), chain.rank
-    weights = chain.weights(chain.log_scale.new_zeros(n, 1, 1)).squeeze(1)
-    cores = (chain.cores * weights[..., None, None]).flatten(-2)  # (n, N, m * m)
+    if mild:
+        weights = chain.weights(chain.log_scale.new_zeros(n, 1, 1)).squeeze(1)
+        cores = (chain.cores * weights[..., None, None]).flatten(-2)  # (n, N, m * m)
+    else:
+        cores = chain.log_cores.flatten(-2).softmax(1).nan_to_num(0.0).to(chain.cores.dtype)
     pair = bonds[:-1] * m + bonds[1:]
     if pair.shape[1] < m * m:
         cumulated = cores.gather(2, pair.unsqueeze(1).expand(-1, cores.shape[1], -1)).cumsum(1).mT.contiguous()
