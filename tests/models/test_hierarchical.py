@@ -242,6 +242,12 @@ def test_a_joint_model_of_the_top_codes_and_labels_learns_and_generates_under_th
         assert made[:, :, 3:].mean() < 0.3
 
 
+def test_an_edit_that_changes_nothing_keeps_the_codes_of_the_image_in_every_layer():
+    model, x = joint(), stripes(5)
+    y = torch.randint(2, (5, 1)).float()
+    torch.testing.assert_close(model.edit(x, y, y), model.reconstruct(x), rtol=1e-3, atol=1e-3)
+
+
 def test_a_frozen_autoencoder_has_no_gradient_in_any_layer():
     model = joint(consistency_weight=1.0, warmup_epochs=1, freeze_autoencoder=True)
     model.started.fill_(True)

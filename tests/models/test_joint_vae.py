@@ -110,8 +110,33 @@ def test_the_loss_agrees_with_quadrature(weight):
     torch.manual_seed(1)
     draws = torch.stack([model.loss(X, Y)["loss"] for _ in range(3000)]).detach()
     terms = [over_grid(model, x, y) for x, y in zip(X, Y, strict=True)]
-    expected = -sum(t["elbo"] + weight * t["label"] for t in terms).detach() / len(X)
+    log_p_y = [(over_grid_of_prior(model, y)).log() for y in Y]
+    expected = -sum(t["elbo"] + weight * (t["label"] + p) for t, p in zip(terms, log_p_y, strict=True)) / len(X)
     assert (draws.mean() - expected).abs() < 4 * draws.std() / math.sqrt(3000)
+
+
+def over_grid_of_prior(model: JointVAE, y: torch.Tensor) -> torch.Tensor:
+    """p(y), integrated over z."""
+    return model.prior().log_prob(torch.cat([GRID, y.expand(len(GRID), -1)], -1)).exp().sum().detach() * STEP
+
+
+def test_a_single_categorical_condition_has_its_shares_set_in_the_end_instead():
+    torch.manual_seed(0)
+    ring = TensorRing([NormalVariable(3), Categorical(3)], rank=3, dtype=torch.float64)
+    assert "log_p_y" not in JointVAE(ring, Encoder(), Decoder(), label_weight=5.0).loss(X, Y[:, :1])
+    assert "log_p_y" in make(label_weight=5.0).loss(X, Y)
+    assert "log_p_y" not in make().loss(X, Y)
+
+
+def test_the_weight_of_the_divergence_rises():
+    model = make(kl_warmup_epochs=4)
+    model.on_epoch_start(0, lambda: iter(()))
+    torch.manual_seed(0)
+    early = model.loss(X, Y)
+    model.on_epoch_start(3, lambda: iter(()))
+    torch.manual_seed(0)
+    late = model.loss(X, Y)
+    torch.testing.assert_close(late["loss"] - early["loss"], 0.75 * early["kl"])
 
 
 def test_every_parameter_gets_a_finite_gradient():

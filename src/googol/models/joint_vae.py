@@ -25,10 +25,12 @@ class JointVAE(ConditionalVAE):
     For an object x with observed conditions :math:`y_{ob}` it maximises (equation 6 of the reference)
 
     .. math:: E_{q(z \mid x)} [\log p(x \mid z) + \log p(z, y_{ob}) - \log q(z \mid x)]
-              + \lambda\, E_{q(z \mid x)} \log p(y_{ob} \mid z)
+              + \lambda\, \big(E_{q(z \mid x)} \log p(y_{ob} \mid z) + \log p(y_{ob})\big)
 
     where the conditions that are not observed are summed out exactly, and the second line is an option that makes
-    the codes tell the labels. It generates under any subset of the conditions and fills in the others.
+    the codes tell the labels, without letting the distribution of these drift. (Of a single categorical condition that
+    is set in the end, see :meth:`on_train_end`, and its part is left out.) It generates under any subset of the
+    conditions and fills in the others.
 
     The bound hardly notices prior mass where no code ever falls, which decodes to nonsense. Another option asks that
     the model can read what it generates,
@@ -51,10 +53,11 @@ class JointVAE(ConditionalVAE):
         prior: A ring or train over the d latents followed by the c conditions.
         posterior: q(z given x), over d latents.
         likelihood: p(x given z).
-        label_weight: The weight λ of log p(y given z), not negative.
+        label_weight: The weight λ of log p(y given z) and, of several conditions, of log p(y); not negative.
         consistency_weight: The weight κ of reading back what is generated, not negative.
         self_training_weight: The weight of log p(y given z) for conditions that the model fills in, not negative.
         warmup_epochs: How many epochs of a plain VAE come first.
+        kl_warmup_epochs: Over how many epochs the weight of the divergence rises.
         freeze_autoencoder: Whether only the ring is trained after the warm-up.
         free_bits: How many nats of the mean divergence of each layer of codes cost nothing in training.
 
@@ -89,10 +92,18 @@ class JointVAE(ConditionalVAE):
         consistency_weight: float = 0.0,
         self_training_weight: float = 0.0,
         warmup_epochs: int = 0,
+        kl_warmup_epochs: int = 0,
         freeze_autoencoder: bool = False,
         free_bits: float = 0.0,
     ) -> None:
-        super().__init__(prior, posterior, likelihood, warmup_epochs=warmup_epochs, free_bits=free_bits)
+        super().__init__(
+            prior,
+            posterior,
+            likelihood,
+            warmup_epochs=warmup_epochs,
+            kl_warmup_epochs=kl_warmup_epochs,
+            free_bits=free_bits,
+        )
         if not isinstance(posterior.latents, int):
             raise TypeError("posterior must have an attribute latents, the number of latent variables")
         self.latents = posterior.latents
@@ -159,6 +170,9 @@ class JointVAE(ConditionalVAE):
         terms = self._bound_terms(log_likelihood, [log_q - log_code, *below])
         log_label = log_label.mean()
         loss = terms["loss"] - (1 + self.label_weight) * log_label
+        if self.label_weight and not self._has_single_label():
+            terms["log_p_y"] = self._labels(joint).log_prob(y).mean()
+            loss = loss - self.label_weight * terms["log_p_y"]
         if self.self_training_weight and self.training:
             filled = self._filled_in(joint, z, y)
             loss = loss - self.self_training_weight * self._log_code_and_label(joint, z, filled)[1].mean()
@@ -167,6 +181,12 @@ class JointVAE(ConditionalVAE):
             terms["consistency"] = -self._log_read_back(joint, max(1, len(x) // 4))
             terms["loss"] = loss + self.consistency_weight * terms["consistency"]
         return terms
+
+    def _labels(self, joint: TensorRingDistribution) -> TensorRingDistribution:
+        return joint.marginal(range(self.latents, len(self.prior)))
+
+    def _has_single_label(self) -> bool:
+        return self.conditions == 1 and self.prior.variables[-1].is_discrete
 
     @torch.no_grad()
     def _filled_in(self, joint: TensorRingDistribution, z: Tensor, y: Tensor) -> Tensor:
@@ -183,7 +203,7 @@ class JointVAE(ConditionalVAE):
 
     def _log_read_back(self, joint: TensorRingDistribution, count: int) -> Tensor:
         """The mean log-probability that generated images are read as the conditions they were generated for."""
-        labels = joint.marginal(range(self.latents, len(self.prior))).sample((count,))
+        labels = self._labels(joint).sample((count,))
         evidence = torch.cat([labels.new_full((count, self.latents), torch.nan), labels], -1)
         z = joint.condition(evidence).rsample()[:, : self.latents]
         shown = _Shown(self.likelihood)
@@ -209,7 +229,7 @@ class JointVAE(ConditionalVAE):
 
     def label_distribution(self) -> TensorRingDistribution:
         """p(y): the distribution of the c conditions, with the codes summed out."""
-        return self.prior().marginal(range(self.latents, len(self.prior)))
+        return self._labels(self.prior())
 
     def conditional(
         self, given: Tensor | None = None, *, within: Mapping[int, Event] | None = None
@@ -260,7 +280,7 @@ class JointVAE(ConditionalVAE):
 
         so a code keeps its place: what was unusual of its kind stays unusual, and codes that follow p(z given y) become
         such that follow p(z given y') (the Rosenblatt transformation and its inverse). Equal conditions leave a
-        code as it is.
+        code as it is. Codes of further layers are those of x beside the moved one.
 
         Args:
             x: Shape ``(B, channels, height, width)``.
@@ -280,7 +300,7 @@ class JointVAE(ConditionalVAE):
         codes = range(self.latents)
         before, after = (self.conditional(y).marginal(codes) for y in (old, new))
         u = before.to_uniform(mean_code(self.posterior(x)))
-        return picture(self.likelihood(after.from_uniform(u)))
+        return picture(self.likelihood(after.from_uniform(u)), x)
 
     @torch.no_grad()
     def impute(self, x: Tensor, y: Tensor | None = None, *, draws: int = 8) -> list[Tensor]:

@@ -29,13 +29,15 @@ class JointVAE:
     latents: int = 12
     """numbers in a code"""
     label_weight: float = 50.0
-    """weight of log p(y given z), which makes the codes tell the conditions"""
+    """weight of log p(y given z), which makes the codes tell the conditions, and of log p(y) if there are several"""
     consistency_weight: float = 10.0
     """weight of reading back generated images as what they were generated for"""
     self_training_weight: float = 0.0
     """weight of log p(y given z) for missing conditions that the model is sure to fill in right; for few labels"""
     warmup_epochs: int = 2
     """epochs without conditions and with a standard normal prior, before the ring starts from the codes"""
+    kl_warmup_epochs: int = 0
+    """epochs over which the weight of the divergence from the prior rises to 1"""
     freeze_autoencoder: bool = False
     """train the ring alone after the warm-up ("pretrained VAE")"""
     lower_latents: tuple[int, ...] = ()
@@ -52,7 +54,7 @@ class JointVAE:
         require(1, latents=self.latents, lower_latents=min(self.lower_latents, default=1))
         require(0, label_weight=self.label_weight, consistency_weight=self.consistency_weight)
         require(0, self_training_weight=self.self_training_weight)
-        require(0, warmup_epochs=self.warmup_epochs, free_bits=self.free_bits)
+        require(0, warmup_epochs=self.warmup_epochs, kl_warmup_epochs=self.kl_warmup_epochs, free_bits=self.free_bits)
         if self.consistency_weight and isinstance(self.likelihood, Autoregressive):
             raise ValueError(
                 "consistency_weight must be 0 with the likelihood autoregressive, whose images have no gradient; "
@@ -84,6 +86,7 @@ class JointVAE:
             consistency_weight=self.consistency_weight,
             self_training_weight=self.self_training_weight,
             warmup_epochs=self.warmup_epochs,
+            kl_warmup_epochs=self.kl_warmup_epochs,
             freeze_autoencoder=self.freeze_autoencoder,
             free_bits=self.free_bits,
         )
