@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -35,14 +36,30 @@ OUT = Path("results/bench")
 MOST_BYTES = 8e9
 VARIABLES = 100
 Row = dict[str, float | str]
-LIMITS = """What bounds the ratios: a large matrix product runs at the *matrix rate*, and the formula's own operations,
-2 d B (m³ + N m²) of them for a density and three times as many with its gradient, take that long at least. The plain
-algorithm runs at 12 to 20 % of the matrix rate at rank 20 and 40 and batch 128, so that a program at the full rate
-would be 5 to 8 times faster there; at rank 10 the calls from Python and the components' densities are what is left.
-Of a ring with evidence the first bond is drawn from the product of a row's links, m³ operations a link; what follows
-then takes N m². Where every row has a pattern of its own, no stretch of the chain is the same for all rows, and these
-are the operations of a density with those of its links once more: 35 billion for 10,000 rows of 110 variables.
+LIMITS = """Of a ring with evidence the first bond is drawn from the product of a row's links, m³ operations a link;
+what follows then takes N m². Where every row has a pattern of its own, no stretch of the chain is the same for all
+rows, and these are the operations of a density with those of its links once more: 35 billion for 10,000 rows of 110
+variables.
 """
+
+
+def limits(rows: list[Row]) -> str:
+    """What bounds the ratios, from the rows of densities without a gradient."""
+    by_rank: dict[str, list[float]] = {}
+    for row in rows:
+        rank = re.search(r"^forward: N .* rank (\d+), batch 128$", str(row["what"]))
+        if rank:
+            by_rank.setdefault(rank[1], []).append(float(row["of the matrix rate"]) / float(row["ratio"]))
+    found = {rank: sum(shares) / len(shares) for rank, shares in by_rank.items()}
+    each = "; ".join(
+        f"at rank {rank} and 128 rows at {share:.0%}: {1 / share:.0f} times" for rank, share in found.items()
+    )
+    return (
+        "What bounds the ratios: a large matrix product runs at the *matrix rate*, and the formula's own operations,\n"
+        "2 d B (m³ + N m²) of them for a density and three times as many with its gradient, take that long at least. "
+        "So much of that rate the plain algorithm reaches, and so many times as fast is a program at the full rate: "
+        f"{each}. "
+    )
 
 
 def bytes_of_plain(components: int, rank: int, batch: int, variables: int, grad: bool) -> float:
@@ -165,6 +182,35 @@ def threads_side_by_side(most: int) -> list[list[str]]:
     return [[str(n + 1), *(f"{column[n]:.2f}" for column in columns)] for n in range(most)]
 
 
+def questions(rank: int, batch: int) -> list[list[str]]:
+    """What else is asked of a ring, in times of a log-density of as many rows without a gradient."""
+    ring, v = TensorRing([Normal(10)] * VARIABLES, rank), torch.randn(batch, VARIABLES)
+    some = v.clone()
+    some[:, VARIABLES // 2 :] = torch.nan
+    joint = ring()
+
+    def without_gradient(job: Job) -> Job:
+        def run() -> None:
+            with torch.no_grad():
+                job()
+
+        return run
+
+    jobs = {
+        "density": without_gradient(lambda: ring().log_prob(v)),
+        "density, with gradient": lambda: ring().log_prob(v).sum().backward(),
+        "samples": without_gradient(lambda: ring().sample((batch,))),
+        "samples, with gradient": lambda: ring().rsample((batch,)).sum().backward(),
+        "samples given half of the variables": without_gradient(lambda: joint.condition(some).sample()),
+        "probabilities of all components given half": without_gradient(lambda: joint.component_probs(some)),
+        "means and variances given half": without_gradient(lambda: joint.condition(some).variance),
+        "a marginal of two variables": without_gradient(lambda: joint.marginal([0, VARIABLES // 2])),
+        "mode given half, one row": without_gradient(lambda: joint.condition(some[0]).mode),
+    }
+    times = in_turns(jobs, seconds=20)
+    return [[name, f"{1e3 * took:.1f}", f"{took / times['density']:.1f}"] for name, took in times.items()]
+
+
 def as_table(rows: list[Row]) -> str:
     """The rows in Markdown."""
     header, table = ["what", "ours, ms", "plain / ours", "memory, plain / ours", "of the matrix rate"], []
@@ -213,11 +259,15 @@ def main() -> None:
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--part", default="1/1")
     given = parser.parse_args()
+    numbers = re.fullmatch(r"(\d+)/(\d+)", given.part)
+    if numbers is None or not 1 <= int(numbers[1]) <= int(numbers[2]):
+        parser.error(f"--part must be I/K with I from 1 to K, got {given.part}")
+    if given.threads < 1:
+        parser.error(f"--threads must be at least 1, got {given.threads}")
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
     if given.full:
-        part, parts = map(int, given.part.split("/"))
-        whole_grid(part, parts, given.threads)
+        whole_grid(int(numbers[1]), int(numbers[2]), given.threads)
         return
     rows: list[Row] = []
     for sizes in ((10, 10, 128), (10, 20, 128), (10, 40, 128), (10, 10, 1024), (10, 20, 1024), (20, 20, 1024)):
@@ -242,8 +292,10 @@ def main() -> None:
         f"`make bench`: 100 variables, float32, medians of runs in turns, {threads}. A train is compared with the "
         "plain ring. The matrix rate counts the formula's own operations. Earlier ratios are in `history.csv`.\n\n"
         f"{ratios}\n\nThe cost is linear in the number of variables (N 10, rank 20, batch 128):\n\n{per_variable}\n\n"
-        f"{scaling}{LIMITS}"
+        f"{scaling}{limits(rows)}{LIMITS}"
     )
+    asked = markdown_table(["question, rank 20, 128 rows", "ms", "in densities"], questions(20, 128))
+    page += f"\nWhat else is asked of a ring:\n\n{asked}\n"
     print(page)
     write(OUT / "tensor_ring.md", page)
     write_json(OUT / "tensor_ring.json", {"machine": machine(), "rows": rows, "lengths": linear})

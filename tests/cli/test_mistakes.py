@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +28,24 @@ def test_one_line_whatever_the_terminal(arguments: str, complaint: str, encoding
     assert done.stderr.startswith("googol: error: ")
     assert done.stderr.count("\n") == 1
     assert complaint in done.stderr
+
+
+def test_compiling_without_a_compiler_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "googol",
+        "train",
+        "vae",
+        "--data",
+        "digits",
+        "--out",
+        str(tmp_path / "run"),
+        "--compile",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"CXX": "/no/compiler"}, check=False
+    )
+    assert done.returncode == 2
+    assert "compile needs a C++ compiler, but there is no /no/compiler" in done.stderr
+    assert not (tmp_path / "run").exists()

@@ -58,3 +58,18 @@ def test_what_was_discarded_is_bounded(boundary):
     _, total, _ = gpu.TritonProduct.apply(log_weights, chain.log_scale, chain.cores, lines)
     assert total[0, 0] == -torch.inf
     assert total[0, 1].isfinite()
+
+
+def test_where_triton_cannot_make_kernels_others_take_over(monkeypatch):
+    class Broken:
+        def __getitem__(self, grid: object) -> object:
+            raise RuntimeError("no C compiler")
+
+    gpu.works.cache_clear()
+    assert gpu.works(torch.device(DEVICE))
+    gpu.works.cache_clear()
+    monkeypatch.setattr(gpu, "_forward", Broken())
+    with pytest.warns(UserWarning, match="Triton cannot make them: no C compiler"):
+        assert not gpu.works(torch.device(DEVICE))
+    assert not gpu.works(torch.device(DEVICE))  # told once
+    gpu.works.cache_clear()

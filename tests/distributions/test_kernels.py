@@ -385,3 +385,9 @@ def test_densities_of_normals_that_lose_precision_go_through_the_logarithmic_dom
         actual = ring().log_prob(value)
     exact = TensorRing(parts, 4, boundary, cores=list(log_cores.double().exp()), dtype=torch.float64)
     torch.testing.assert_close(actual.double(), exact().log_prob(value.double()).detach(), rtol=1e-5, atol=1e-3)
+
+
+def test_an_unknown_wish_for_kernels_is_told(monkeypatch):
+    monkeypatch.setenv("GOOGOL_KERNELS", "no")
+    with pytest.raises(ValueError, match="GOOGOL_KERNELS must be 0, plain, avx2 or not set, got 'no'"):
+        TensorRing([Normal(2)] * 3, 2)().log_prob(torch.zeros(3))

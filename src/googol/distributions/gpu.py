@@ -6,6 +6,8 @@ precision where Triton is installed, and by its interpreter on a CPU (``TRITON_I
 """
 
 # Annotations stay objects here: Triton reads those of its constants.
+import functools
+import warnings
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from googol.distributions.kernels import wanted
 from googol.distributions.products import discarded, finite, is_lost, saturate
 
 LARGEST_RANK = 64  # of which a product and a matrix fit the registers of a program
@@ -108,7 +111,22 @@ def _backward(  # type: ignore[no-untyped-def]
 
 def available(cores: Tensor) -> bool:
     """Whether :class:`TritonProduct` can multiply these."""
-    return cores.is_cuda and cores.dtype == torch.float32 and cores.shape[-1] <= LARGEST_RANK and cores.numel() > 0
+    if not cores.is_cuda or not wanted():
+        return False
+    fits = cores.dtype == torch.float32 and cores.shape[-1] <= LARGEST_RANK and cores.numel() > 0
+    return fits and works(cores.device)
+
+
+@functools.cache
+def works(device: torch.device) -> bool:
+    """Whether Triton can make kernels for a device: that it needs a C compiler it finds out when it is to make one."""
+    log_weights = torch.zeros(1, 1, 1, device=device)
+    try:
+        TritonProduct.apply(log_weights, log_weights[0], torch.ones(1, 1, 1, 1, device=device), 1)
+    except Exception as error:  # whatever a compiler and a driver may raise
+        warnings.warn(f"without the kernels for GPUs, since Triton cannot make them: {error}", stacklevel=2)
+        return False
+    return True
 
 
 class TritonProduct(torch.autograd.Function):

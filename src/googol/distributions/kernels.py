@@ -1,7 +1,8 @@
 """The compiled form of :mod:`googol.distributions.products`, for CPUs.
 
 It is compiled with the package where there is a C compiler; without it all is computed by PyTorch's operations. The
-environment variable ``GOOGOL_KERNELS=0`` asks for these, too.
+environment variable ``GOOGOL_KERNELS=0`` asks for these, too; ``plain`` and ``avx2`` ask for kernels of fewer
+instructions than the processor has, when the package is imported.
 """
 
 from __future__ import annotations
@@ -28,9 +29,21 @@ except ImportError:
 _DRAWS_OF_A_THREAD = 2**11
 
 
+def wanted() -> bool:
+    """Whether the environment leaves kernels in use."""
+    value = os.environ.get("GOOGOL_KERNELS", "")
+    if value not in {"", "0", "plain", "avx2"}:
+        raise ValueError(f"the environment variable GOOGOL_KERNELS must be 0, plain, avx2 or not set, got {value!r}")
+    return value != "0"
+
+
 def available(cores: Tensor) -> bool:
-    """Whether :class:`CompiledProduct` can multiply these."""
-    if _kernels is None or os.environ.get("GOOGOL_KERNELS") == "0" or torch.compiler.is_compiling():
+    """Whether :class:`CompiledProduct` can multiply these.
+
+    Raises:
+        ValueError: ``GOOGOL_KERNELS`` is something else.
+    """
+    if not wanted() or _kernels is None or torch.compiler.is_compiling():
         return False
     return cores.device.type == "cpu" and cores.dtype in (torch.float32, torch.float64) and cores.numel() > 0
 

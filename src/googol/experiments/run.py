@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -98,6 +99,9 @@ def _check_devices(experiment: Experiment) -> None:
     from lightning_fabric import Fabric
 
     settings = experiment.training
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if settings.compile and os.name == "posix" and shutil.which(compiler) is None:
+        raise ValueError(f"compile needs a C++ compiler, but there is no {compiler} (CXX may name another)")
     try:
         Fabric(accelerator=settings.accelerator, devices=settings.devices, precision=settings.precision)
     except (RuntimeError, ValueError) as error:  # whatever is wrong, Fabric says it in one of these
