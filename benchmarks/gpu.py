@@ -6,6 +6,7 @@ Triton kernel where Triton is installed.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -44,6 +45,19 @@ def error(variables: int = 1000) -> float:
     return float((single - double).abs().max())
 
 
+def without_kernels(job: Job) -> Job:
+    """The same by PyTorch's own operations."""
+
+    def run() -> None:
+        os.environ["GOOGOL_KERNELS"] = "0"
+        try:
+            job()
+        finally:
+            del os.environ["GOOGOL_KERNELS"]
+
+    return run
+
+
 def rows(batch: int, with_plain: bool) -> list[list[str]]:
     """Forward, and forward with backward, of N 10 and rank 20."""
     components, rank = 10, 20
@@ -61,7 +75,10 @@ def rows(batch: int, with_plain: bool) -> list[list[str]]:
     copy, copied_bytes = copied()
     found = []
     for what, job, passes in (("forward", forward, 1), ("forward + backward", backward, 3)):
-        jobs: dict[str, Job] = {"ours": partial(job, lambda x: ring().log_prob(x))}
+        jobs: dict[str, Job] = {
+            "ours": partial(job, lambda x: ring().log_prob(x)),
+            "eager": without_kernels(partial(job, lambda x: ring().log_prob(x))),
+        }
         if with_plain:
             jobs["plain"] = partial(job, plain.log_prob)
         jobs |= {"product": partial(torch.matmul, matrices, matrices), "copy": copy}
@@ -72,7 +89,9 @@ def rows(batch: int, with_plain: bool) -> list[list[str]]:
         least = passes * 4.0 * VARIABLES * (batch + components * rank**2)
         bandwidth = least / times["ours"] / (copied_bytes / times["copy"])
         ratio = f"{times['plain'] / times['ours']:.1f}" if with_plain else ""
-        found.append([f"{what}: batch {batch}", f"{1e3 * times['ours']:.2f}", ratio, f"{rate:.0%}", f"{bandwidth:.1%}"])
+        eager = f"{times['eager'] / times['ours']:.1f}"
+        ours = f"{1e3 * times['ours']:.2f}"
+        found.append([f"{what}: batch {batch}", ours, ratio, eager, f"{rate:.0%}", f"{bandwidth:.1%}"])
     return found
 
 
@@ -83,7 +102,9 @@ def main() -> None:
     torch.set_default_device("cuda")
     torch.manual_seed(0)
     table = rows(128, True) + rows(1024, True) + rows(65536, False)
-    found = markdown_table(["what", "ours, ms", "plain / ours", "of the matrix rate", "of the bandwidth"], table)
+    found = markdown_table(
+        ["what", "ours, ms", "plain / ours", "without kernels / ours", "of the matrix rate", "of the bandwidth"], table
+    )
     name, off = torch.cuda.get_device_name(), error()
     page = (
         f"# The tensor ring on a GPU\n\n`python -m benchmarks.gpu` on {name}: 100 variables, N 10, rank 20, float32, "

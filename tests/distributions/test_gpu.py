@@ -32,7 +32,12 @@ def test_products_and_gradients_are_those_of_pytorch(boundary, n, rows, componen
         leaves = log_weights.clone().requires_grad_(), cores.clone().requires_grad_()
         weights = leaves[0] + log_scale.unsqueeze(1)
         if by_triton:
-            product, total, _ = (x[0] for x in gpu.TritonProduct.apply(leaves[0], log_scale, leaves[1], lines))
+            product, total, bound = (
+                x[0] for x in gpu.TritonProduct.apply(leaves[0], log_scale, leaves[1], lines, True)
+            )
+            without = gpu.TritonProduct.apply(log_weights, log_scale, cores, lines, False)
+            for kept, other in zip((product, total, bound), without, strict=True):
+                torch.testing.assert_close(kept, other[0], rtol=0, atol=0)
         elif boundary == "ring":
             parts = MatrixProduct.apply(weights.unsqueeze(1), leaves[1].flatten(-2).unsqueeze(1), m, True)
             product, total, _ = (x[0] for x in parts)
@@ -55,7 +60,7 @@ def test_what_was_discarded_is_bounded(boundary):
     log_weights = torch.zeros(60, 2, 2, device=DEVICE)
     log_weights[0, 0, 1] = -120.0
     lines = 10 if boundary == "ring" else 1
-    _, total, _ = gpu.TritonProduct.apply(log_weights, chain.log_scale, chain.cores, lines)
+    _, total, _ = gpu.TritonProduct.apply(log_weights, chain.log_scale, chain.cores, lines, False)
     assert total[0, 0] == -torch.inf
     assert total[0, 1].isfinite()
 

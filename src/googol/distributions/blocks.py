@@ -72,7 +72,7 @@ def product(
 
         if gpu.available(cores):
             log_weights, log_scale, shift = _of_same_type(log_weights, log_scale, cores)
-            parts = gpu.TritonProduct.apply(log_weights, log_scale, cores, _lines(cores, boundary))
+            parts = gpu.TritonProduct.apply(log_weights, log_scale, cores, _lines(cores, boundary), keep)
             return parts[0][0], parts[1][0] + shift, parts[2][0]
     log_weights = log_weights + log_scale.unsqueeze(1).to(log_weights.dtype)
     if boundary == "ring":

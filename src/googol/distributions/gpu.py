@@ -48,7 +48,7 @@ def _times(left, matrix, RING: tl.constexpr):  # type: ignore[no-untyped-def]
 def _forward(  # type: ignore[no-untyped-def]
     log_weights, log_scale, cores, kept, totals, product, log_product, bound,
     rows, links, components, m, more, small,
-    RING: tl.constexpr, LINES: tl.constexpr, M: tl.constexpr, K: tl.constexpr,
+    KEEP: tl.constexpr, RING: tl.constexpr, LINES: tl.constexpr, M: tl.constexpr, K: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     i, j = tl.arange(0, LINES), tl.arange(0, M)
@@ -65,7 +65,8 @@ def _forward(  # type: ignore[no-untyped-def]
         matrix, peak = _link(
             log_weights + at, log_scale + t * components, cores + t * components * m * m, place, components, m, M, K
         )
-        tl.store(kept + (t * rows + row) * lines * m + out, running, mask=inside)
+        if KEEP:
+            tl.store(kept + (t * rows + row) * lines * m + out, running, mask=inside)
         running = _times(running, matrix, RING)
         discarded = _times(discarded, matrix, False) + more
         total = tl.sum(running)
@@ -73,7 +74,8 @@ def _forward(  # type: ignore[no-untyped-def]
         lost += low.to(tl.int32)
         total = tl.where(low, 1.0, total)
         running, discarded = running / total, discarded / total
-        tl.store(totals + t * rows + row, total)
+        if KEEP:
+            tl.store(totals + t * rows + row, total)
         logarithm += peak.to(tl.float64) + tl.log(total.to(tl.float64))
     tl.store(product + row * lines * m + out, running, mask=inside)
     tl.store(log_product + row, tl.where(lost > 0, float("-inf"), logarithm))
@@ -122,7 +124,7 @@ def works(device: torch.device) -> bool:
     """Whether Triton can make kernels for a device: that it needs a C compiler it finds out when it is to make one."""
     log_weights = torch.zeros(1, 1, 1, device=device)
     try:
-        TritonProduct.apply(log_weights, log_weights[0], torch.ones(1, 1, 1, 1, device=device), 1)
+        TritonProduct.apply(log_weights, log_weights[0], torch.ones(1, 1, 1, 1, device=device), 1, False)
     except Exception as error:  # whatever a compiler and a driver may raise
         warnings.warn(f"without the kernels for GPUs, since Triton cannot make them: {error}", stacklevel=2)
         return False
@@ -132,29 +134,33 @@ def works(device: torch.device) -> bool:
 class TritonProduct(torch.autograd.Function):
     """``A_1 … A_n``, or ``1ᵀ A_1 … A_n``, of many rows at once.
 
-    The arguments and results are those of :class:`~googol.distributions.kernels.CompiledProduct`, of one segment.
+    The arguments and results are those of :class:`~googol.distributions.kernels.CompiledProduct`, of one segment. One
+    more argument says whether a gradient will be asked for: without one, no products are kept, which would be nearly
+    all that is written to memory.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, log_weights: Tensor, log_scale: Tensor, cores: Tensor, lines: int
+        ctx: Any, log_weights: Tensor, log_scale: Tensor, cores: Tensor, lines: int, keep: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         log_weights, log_scale, cores = (x.detach().contiguous() for x in (log_weights, log_scale, cores))
         (n, rows, components), m = log_weights.shape, cores.shape[-1]
-        kept, product = cores.new_empty(n, rows, lines, m), cores.new_empty(1, rows, lines, m)
-        totals, bound = cores.new_empty(n, rows), cores.new_empty(1, rows)
+        links = n if keep else 0
+        kept, product = cores.new_empty(links, rows, lines, m), cores.new_empty(1, rows, lines, m)
+        totals, bound = cores.new_empty(links, rows), cores.new_empty(1, rows)
         log_product = cores.new_empty(1, rows, dtype=torch.float64)
         tensors = log_weights, log_scale, cores, kept, totals, product, log_product, bound
         more, small = discarded(cores.dtype, components, m, 1), torch.finfo(cores.dtype).tiny ** 0.5
         if rows:
-            _forward[(rows,)](*tensors, rows, n, components, m, more, small, **_sizes(lines, m, components))
+            sizes = _sizes(lines, m, components)
+            _forward[(rows,)](*tensors, rows, n, components, m, more, small, KEEP=keep, **sizes)
         ctx.save_for_backward(log_weights, log_scale, cores, kept, totals)
         ctx.mark_non_differentiable(log_product, bound)
         return product, log_product.masked_fill(is_lost(torch.ones_like(bound), bound), -torch.inf), bound
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, None, Tensor | None, None]:
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None]:
         log_weights, log_scale, cores, kept, totals = ctx.saved_tensors
         (n, rows, components), m, lines = log_weights.shape, cores.shape[-1], grad.shape[-2]
         of_links = cores.new_empty(n, rows, m * m)
@@ -166,7 +172,7 @@ class TritonProduct(torch.autograd.Function):
         x = log_weights + log_scale.unsqueeze(1)
         weights = (x - x.amax(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).min)).exp()
         grad_weights = (of_links @ cores.flatten(-2).mT).mul_(weights)
-        return grad_weights, None, (weights.mT @ of_links).view_as(cores), None
+        return grad_weights, None, (weights.mT @ of_links).view_as(cores), None, None
 
 
 def _sizes(lines: int, m: int, components: int) -> dict[str, Any]:
