@@ -70,7 +70,6 @@ class Evaluate:
         names = None if self.metrics is None else metric_names(self.metrics.split(","))
         run = open_run(self.folder)
         images = run.load(self.data, self.split, data_dir=self.data_dir)
-        shared.note(*exactness_notes(images))
         found = evaluate(
             run,
             names,
@@ -85,8 +84,7 @@ class Evaluate:
         for name, value in found.items():
             _tell(name, value, found)
         grey = takes_grey_for_probabilities(run.model, images)
-        if grey and {"elbo", "iwae"} & found.keys():
-            shared.note(GREY)
+        shared.note(*exactness_notes(images), *([GREY] if grey and {"elbo", "iwae"} & found.keys() else []))
         return found | about_exactness(images) | {"grey_as_probabilities": grey}
 
 

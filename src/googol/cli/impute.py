@@ -53,8 +53,8 @@ class Impute:
         shared.check_output(self.out, overwrite=self.overwrite)
         run = open_run(self.folder)
         data = run.load(self.data, self.split, data_dir=self.data_dir)
-        shared.note(*exactness_notes(data))
         table, accuracy = impute(run, data, seed=self.seed)
+        shared.note(*exactness_notes(data))
         write_file(self.out, table.to_csv(index=False).encode())
         missing = data.conditions.isnan().sum(0).tolist()
         filled = {condition.name: int(count) for condition, count in zip(run.conditions, missing, strict=True)}

@@ -80,8 +80,8 @@ class Score:
         strangers = [noise(known, seed=self.seed) if name == "noise" else self._load(run, name) for name in names]
         valid = run.load(split="valid", data_dir=self.data_dir)
         grey = takes_grey_for_probabilities(run.model, known)
-        shared.note(*exactness_notes(known, *strangers), *([GREY] if grey else []))
         found = score(run, known, strangers, valid=valid, k=self.k, level=self.level, limit=self.limit, seed=self.seed)
+        shared.note(*exactness_notes(known, *strangers), *([GREY] if grey else []))
         if self.out is not None:
             write_file(self.out, found.table().to_csv(index=False).encode())
         if self.figure is not None:
