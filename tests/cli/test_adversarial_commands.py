@@ -76,7 +76,7 @@ MISTAKES = [
     (["plot", "mode", "RUN", "--out", "a.png"], "unknown plot 'mode': expected one of 'modes', 'prior'"),
     (["plot", "modes", "RUN", "--out", "a.jpg"], "--out must end with .png, got a.jpg"),
     (["plot", "modes", "RUN", "--columns", "1", "--out", "a.png"], "expected at least one row and two columns"),
-    (["evaluate", "RUN", "--metrics", "elbo"], "The metric elbo needs a model that can elbo_terms; GAN cannot"),
+    (["evaluate", "RUN", "--metrics", "elbo"], "The metric elbo needs a model with a bound of log p(x); GAN is none"),
     (["sample", "RUN", "--given", "digit=3", "--out", "a.png"], "knows no conditions"),
     (["score", "RUN", "--out", "a.csv"], "has no bound of log p(x)"),
     (["train", "gan", "--out", "new", "prior:vamp-prior"], "unknown prior 'vamp-prior'"),

@@ -370,3 +370,43 @@ def test_edit_writes_the_image_and_the_changed_one(folder: Path, tmp_path: Path)
     before = out.read_bytes()
     assert main(["edit", str(folder), str(image), "--set", "digit=7", "--out", str(out)]) == 2
     assert out.read_bytes() == before
+
+
+def test_too_many_pseudo_inputs_are_told_before_anything_is_written(tmp_path, capsys):
+    out = tmp_path / "RUN"
+    choices = ["prior:vamp-prior", "--prior.start", "data", "network:mlp", "--network.hidden", "4"]
+    arguments = ["train", "vae", "--out", str(out), "--epochs", "1", "--latents", "2", *choices]
+    assert main([*arguments, "--prior.components", "5000"]) == 2
+    assert capsys.readouterr().err == "googol: error: Expected at least components = 5000 images; got 1206.\n"
+    assert main([*arguments, "--prior.components", "3"]) == 0
+
+
+def test_the_size_that_was_found_is_told(tmp_path, capsys):
+    arguments = ["--epochs", "1", "--latents", "2", "network:mlp", "--network.hidden", "8", "8"]
+    assert main(["train", "vae", "--match-parameters", "3000", "--out", str(tmp_path / "RUN"), *arguments]) == 0
+    count = sum(parameter.numel() for parameter in open_run(tmp_path / "RUN").model.parameters())
+    assert f"3,000 parameters asked for: {count:,} with MLP(hidden=(" in capsys.readouterr().err
+
+
+def test_a_mixture_of_posteriors_that_are_slow_to_invert_is_told(tmp_path, capsys):
+    posterior = ["posterior:iaf", "--posterior.flows", "1", "--posterior.hidden", "4", "--posterior.context", "2"]
+    choices = ["prior:vamp-prior", "--prior.components", "3", *posterior, "network:mlp", "--network.hidden", "4"]
+    assert main(["train", "vae", "--out", str(tmp_path / "RUN"), "--epochs", "1", "--latents", "2", *choices]) == 0
+    assert (
+        "inverts the flows of all 3 pseudo-inputs for every code, latent after latent (2 passes)"
+        in (capsys.readouterr().err.splitlines()[0])
+    )
+
+
+def test_what_a_model_without_codes_cannot_do_is_told_in_words(tmp_path, capsys):
+    run = str(tmp_path / "RUN")
+    tiny = ["--likelihood.width", "4", "--likelihood.layers", "1"]
+    assert main(["train", "pixelcnn", "--out", run, "--epochs", "1", *tiny]) == 0
+    capsys.readouterr()
+    for command, message in {
+        f"evaluate {run} --metrics active-units": "active_units needs a model with codes; PixelCNN is none",
+        f"plot latent {run} --out {tmp_path}/latent.png": f"needs codes, and the model in {run} has none",
+        f"score {run} --k 0": "Expected k to be at least 1; got 0",
+    }.items():
+        assert main(command.split()) == 2
+        assert message in capsys.readouterr().err

@@ -14,6 +14,10 @@ import pytest
     [
         ("data lst", "Unrecognized options: lst; expected one of list, get; see googol data --help"),
         ("train joint-vae --out x --epoch 3", "--epoch, 3; did you mean --epochs?"),
+        (
+            "train pixelcnn --out x --latents 4",
+            "--latents belongs to another choice of a model or of a part",
+        ),
         ("train vae --out x prior:flow prior.base:rng", "unknown base 'rng': expected one of 'standard-normal', "),
         ("train joint-vae --epoch 3", "--out RUN new folder for the run (required); Unrecognized options: --epoch 3"),
         ("train joint-vae --out x --epochs three", "--epochs: expected an integer, got 'three'; see googol train"),

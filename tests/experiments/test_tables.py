@@ -12,10 +12,22 @@ from googol.cli import main
 from googol.data import Condition, parse_given
 from googol.data.celeba import CelebA
 from googol.experiments import config, open_run
-from googol.experiments.reproduction import Cell, Reproduction, read_results, run_all, settings_of
+from googol.experiments.reproduction import (
+    OTHER_MEASUREMENT,
+    OTHER_ROW,
+    OTHER_SETTINGS,
+    Cell,
+    Reproduction,
+    _device,
+    read_results,
+    run_all,
+    settings_of,
+)
 from googol.experiments.table import merge, read_row, read_table, tables
 from googol.experiments.table_page import summary, write_page
 from googol.experiments.table_pictures import images_under
+from googol.training import TrainingInterrupted
+from googol.training.control import StopSignal
 
 TABLE = {
     "title": "Digits",
@@ -119,6 +131,7 @@ def test_the_page_says_shares_in_per_cent_and_who_judges(folder, where):
             "exact_data": True,
             "remark": "",
             "training": {"seconds": 60, "epochs": 2, "stopped_by": "epochs"},
+            "evaluation_minutes": 0.25,
             "device": "CPU",
             "experiment": settings_of(cell.experiment()),
             "curve": [[1, 5.0], [2, 4.0]],
@@ -128,6 +141,8 @@ def test_the_page_says_shares_in_per_cent_and_who_judges(folder, where):
     page = write_page(table, where.results).read_text()
     assert "## Digits with few labels" in page
     assert "The classifier that judges is right about 99.58 % of real images." in page
+    assert "| minutes, training + evaluation |" in page
+    assert "| 1 | 1.0 + 0.2 | 2 | CPU |" in page
     assert "| Normal | 39.10 | 4.00 |  |  | 86.34 % | 90.00 % |  |  |" in page
     assert "| Ring | 25.00 | 3.00 | +14.10 | +1.00 |  | 95.00 % |  | +5.00 % |" in page
 
@@ -264,8 +279,8 @@ def test_results_of_other_settings_are_not_shown(folder, where):
     path = folder / "normal.yaml"
     path.write_text(yaml.safe_dump(ROWS["normal"] | {"settings": {"training": {"epochs": 9}}}))
     changed = read_table(str(folder))
-    assert read_results(where.results, changed) == ([], ["normal-digits-0.json"])
-    assert "normal-digits-0.json" in write_page(changed, where.results).read_text()
+    assert read_results(where.results, changed) == ([], {"normal-digits-0.json": OTHER_SETTINGS})
+    assert f"{OTHER_SETTINGS}: normal-digits-0.json" in write_page(changed, where.results).read_text()
 
 
 def test_results_and_runs_of_other_settings_are_told_and_left_as_they_are(folder, where, capsys):
@@ -283,6 +298,50 @@ def test_results_and_runs_of_other_settings_are_told_and_left_as_they_are(folder
         run_all(where, [changed])
     run_all(where, [cell])
     assert json.loads(where.result(cell).read_text())["training"]["epochs"] == 2
+
+
+@pytest.mark.parametrize("change", [{"evaluation": {"k": 7}}, {"metrics": {"elbo": "ELBO", "iwae": "log p(x)"}}])
+def test_results_of_another_measurement_are_told_and_made_again_from_their_runs(folder, where, change, capsys):
+    cell = Cell(read_table(str(folder)), read_table(str(folder)).rows[0], "digits", 0)
+    run_all(where, [cell])
+    (folder / "table.yaml").write_text(yaml.safe_dump(TABLE | {"data": {"digits": change}}))
+    table = read_table(str(folder))
+    assert read_results(where.results, table) == ([], {"normal-digits-0.json": OTHER_MEASUREMENT})
+    assert f"{OTHER_MEASUREMENT}: normal-digits-0.json" in write_page(table, where.results).read_text()
+    changed = Cell(table, table.rows[0], "digits", 0)
+    capsys.readouterr()
+    run_all(where, [changed])
+    assert f"{OTHER_MEASUREMENT}: move it away to have it made again" in capsys.readouterr().err
+    weights = where.folder(cell) / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    where.result(cell).unlink()
+    run_all(where, [changed])
+    (found,), stale = read_results(where.results, table)
+    assert found["metrics"].keys() >= table.metrics["digits"].keys()
+    assert not stale
+    assert weights.stat().st_mtime_ns == before
+
+
+def test_the_budget_of_a_resumed_training_is_that_of_the_command(folder, where, monkeypatch):
+    cell = Cell(read_table(str(folder)), read_table(str(folder)).rows[0], "digits", 0)
+    monkeypatch.setattr(StopSignal, "__enter__", lambda self: setattr(self, "received", True) or self)
+    with pytest.raises(
+        TrainingInterrupted, match=r"^normal-digits-0 was stopped; the same command goes on where it was$"
+    ):
+        where.run(cell)
+    monkeypatch.undo()
+    assert replace(where, budget=1e-9).run(cell)
+    found = json.loads(where.result(cell).read_text())
+    assert found["training"]["stopped_by"] == "time_budget"
+    assert found["training"]["steps"] < 20
+    assert write_page(cell.table, where.results).is_file()  # without a curve
+
+
+@pytest.mark.parametrize(("accelerator", "named"), [("cpu", False), ("auto", True)])
+def test_the_device_is_the_one_that_was_asked_for(accelerator, named, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "a card")
+    assert (_device(accelerator) == "a card") == named
 
 
 def test_a_run_of_a_given_size_is_measured_after_an_interruption(folder, where):
@@ -308,6 +367,10 @@ def test_the_command_runs_a_row_of_ones_own_beside_the_table(folder, where, tmp_
     assert found["rows"][0].keys() == expected
     assert main([*arguments, "--show"]) == 0
     assert json.loads(capsys.readouterr().out) == found
+    page = where.results / "small" / "README.md"
+    assert "Not shown" not in page.read_text()
+    assert main(["reproduce", str(folder), "--show", "--runs", str(where.runs), "--results", str(where.results)]) == 0
+    assert f"Not shown, since each of them {OTHER_ROW}: wide-digits-0.json." in page.read_text()
 
 
 @pytest.mark.parametrize(
@@ -317,6 +380,7 @@ def test_the_command_runs_a_row_of_ones_own_beside_the_table(folder, where, tmp_
         (["sylvester", "--row", "h-snff"], "unknown row of sylvester 'h-snff': .*did you mean 'h-snf'"),
         (["sylvester", "--row", "none.yaml"], "none.yaml does not exist: expected the YAML file of a row"),
         (["sylvester", "--data", "mnits"], "unknown data set of sylvester 'mnits'"),
+        (["sylvester", "--budget", "-1"], "the budget must be a number of minutes above 0, got -1"),
         (["sylvester", "--seeds", "0"], "seeds and jobs must be at least 1"),
     ],
 )

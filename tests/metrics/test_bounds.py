@@ -168,7 +168,7 @@ def test_the_seed_decides(data):
     ("call", "message"),
     [
         (lambda data: importance_bound(Linear(), data, 0), "at least 1; got 0"),
-        (lambda data: importance_bound(Linear(), data, 5, at_once=0), "got 5 and 0"),
+        (lambda data: importance_bound(Linear(), data, 5, at_once=0), "Expected at_once to be at least 1; got 0"),
         (lambda data: elbo(Linear(), data.subset(slice(0))), "got 0 and 256"),
         (lambda data: elbo(Linear(), data, batch_size=0), "got 600 and 0"),
     ],

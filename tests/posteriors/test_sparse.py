@@ -10,7 +10,7 @@ from googol.likelihoods import Bernoulli
 from googol.models import VAE
 from googol.networks import ConvEncoder, MLPDecoder
 from googol.posteriors import SparseNormal
-from googol.priors import StandardNormal
+from googol.priors import NormalMixture, StandardNormal
 
 STRUCTURES = ["chain", "grid", "extended-grid"]
 
@@ -31,6 +31,40 @@ def test_shapes(structure, leading):
     z = posterior.rsample((2,))
     assert z.shape == (2, *leading, 6)
     assert posterior.log_prob(z).shape == (2, *leading)
+
+
+@pytest.mark.parametrize("trace", ["exact", "stochastic"])
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_a_loss_in_closed_form_has_the_same_mean_and_less_noise(structure, trace):
+    torch.manual_seed(0)
+    outputs = SparseNormal.encoder_outputs(6, structure=structure)
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(16, outputs))
+    posterior = SparseNormal(encoder, 6, structure=structure, trace=trace)
+    model = VAE(StandardNormal(6), posterior, Bernoulli(MLPDecoder(6, (1, 4, 4), hidden=(8,))))
+    x, y = torch.rand(1, 1, 4, 4), torch.zeros(1, 0)
+    with torch.no_grad():
+        closed = torch.stack([model.loss(x, y)["loss"] for _ in range(300)])
+        drawn = -model.elbo(x.expand(3000, -1, -1, -1))
+        kl = model.elbo_terms(x.expand(3000, -1, -1, -1))[1]
+    error = math.hypot(closed.std() / 300**0.5, drawn.std() / 3000**0.5)
+    assert abs(closed.mean() - drawn.mean()) < 5 * error
+    assert closed.var() < 0.6 * drawn.var()
+    exact = model.posterior(x).kl_to_standard_normal()
+    assert abs(kl.mean() - exact) < 5 * kl.std() / 3000**0.5
+    for parameter in encoder.parameters():
+        parameter.grad = None
+    model.loss(x, y)["kl"].backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in encoder.parameters())
+
+
+def test_only_a_standard_normal_prior_has_the_closed_form():
+    torch.manual_seed(0)
+    posterior = SparseNormal(nn.Sequential(nn.Flatten(), nn.Linear(16, 6)), 2)
+    model = VAE(NormalMixture(2, components=2), posterior, Bernoulli(MLPDecoder(2, (1, 4, 4))), warmup_epochs=1)
+    x, y = torch.rand(5, 1, 4, 4), torch.zeros(5, 0)
+    assert model.loss(x, y)["kl"] == posterior(x).kl_to_standard_normal().mean()  # in the warm-up
+    model.started.fill_(True)
+    assert model.loss(x, y)["kl"] != model.loss(x, y)["kl"]
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)

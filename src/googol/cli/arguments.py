@@ -72,9 +72,11 @@ def _sentence(box: str) -> str:
     sentence = "; ".join(wrong)
     for machine, people in REWORDED.items():
         sentence = re.sub(machine, people, sentence)
+    begun = re.search(r"(--[\w.-]+)", sentence)
     if meant:
+        if begun and begun[1] in meant:
+            return f"{sentence}; {begun[1]} belongs to another choice of a model or of a part"
         # Of those that it finds alike, tyro names some that only other choices have: what was begun comes first.
-        begun = re.search(r"(--[\w.-]+)", sentence)
         meant = {option for option in meant if begun and option.startswith(begun[1])} or meant
         return f"{sentence}; did you mean {' or '.join(sorted(meant))}?"
     # A misspelt option is not a subcommand that is missing.
@@ -95,6 +97,7 @@ def check_output(path: Path, *endings: str, overwrite: bool, option: str = "--ou
         raise ValueError(f"{path} exists: choose another name, or say --overwrite")
 
 
-def note(text: str) -> None:
-    """Tells people something on standard error."""
-    print(text, file=sys.stderr)
+def note(*texts: str) -> None:
+    """Tells people something on standard error, a line each."""
+    for text in texts:
+        print(text, file=sys.stderr)

@@ -45,7 +45,13 @@ class Get:
 
     def run(self) -> None:
         """Downloads, and prints where it is."""
+        before = {entry.name: entry for entry in available(data_dir=self.data_dir)}.get(self.name)
         print(get(self.name, data_dir=self.data_dir))
+        if before is not None and before.path is not None and before.remark:
+            shared.note(
+                f"{self.name}: {before.remark}; once these files are moved away, the same command brings the published "
+                "ones, or says where they are to be had"
+            )
 
 
 def parse(arguments: list[str]) -> Any:

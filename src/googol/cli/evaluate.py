@@ -10,6 +10,7 @@ from tyro.conf import arg
 
 from googol.cli import arguments as shared
 from googol.experiments import evaluate, open_run
+from googol.experiments.caveats import GREY, about_exactness, exactness_notes, takes_grey_for_probabilities
 from googol.metrics import metric_names
 
 DESCRIPTION = """\
@@ -67,11 +68,12 @@ class Evaluate:
     def run(self) -> dict[str, Any]:
         """Measures, and tells."""
         names = None if self.metrics is None else metric_names(self.metrics.split(","))
+        run = open_run(self.folder)
+        images = run.load(self.data, self.split, data_dir=self.data_dir)
         found = evaluate(
-            open_run(self.folder),
+            run,
             names,
-            data=self.data,
-            split=self.split,
+            data=images,
             data_dir=self.data_dir,
             features=self.features,
             k=self.k,
@@ -81,7 +83,9 @@ class Evaluate:
         )
         for name, value in found.items():
             _tell(name, value, found)
-        return found
+        grey = takes_grey_for_probabilities(run.model, images)
+        shared.note(*exactness_notes(images), *([GREY] if grey and {"elbo", "iwae"} & found.keys() else []))
+        return found | about_exactness(images) | {"grey_as_probabilities": grey}
 
 
 def _tell(name: str, value: Any, found: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from googol.cli import arguments as shared
 from googol.data import Condition
 from googol.experiments import impute, open_run
+from googol.experiments.caveats import about_exactness, exactness_notes
 from googol.training import write_file
 
 DESCRIPTION = """\
@@ -53,6 +54,7 @@ class Impute:
         run = open_run(self.folder)
         data = run.load(self.data, self.split, data_dir=self.data_dir)
         table, accuracy = impute(run, data, seed=self.seed)
+        shared.note(*exactness_notes(data))
         write_file(self.out, table.to_csv(index=False).encode())
         missing = data.conditions.isnan().sum(0).tolist()
         filled = {condition.name: int(count) for condition, count in zip(run.conditions, missing, strict=True)}
@@ -65,6 +67,7 @@ class Impute:
             "imputation_accuracy_each": accuracy.each,
             "rows": len(data),
             "filled_in": filled,
+            **about_exactness(data),
             "out": str(self.out),
         }
 

@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 from googol.cli import arguments as shared
 from googol.data import unknown
+from googol.experiments.caveats import NOT_PUBLISHED
 from googol.experiments.reproduction import Cell, Reproduction, run_all
 from googol.experiments.table import Row, Table, read_table, tables
 from googol.experiments.table_page import number, summary, write_page
@@ -117,7 +118,7 @@ def _tell(table: Table, rows: list[Row], found: dict[str, Any]) -> None:
         ours = "" if entry["ours"] is None else number(metric, entry["ours"], entry["sd"])
         published = "" if entry["published"] is None else number(metric, entry["published"])
         minutes = "" if entry["minutes"] is None else f"{entry['minutes']:.1f}"
-        rebuilt = "" if entry["exact_data"] in (True, None) else "  (not the published data)"
+        rebuilt = "" if entry["exact_data"] in (True, None) else f"  ({NOT_PUBLISHED})"
         print(
             f"{titles[entry['row']]:<{width}}{entry['data']:<{of_data}}{metric:<{of_metric}}{published:>10}{ours:>18}"
             f"{entry['seeds']:>7}{minutes:>9}{rebuilt}"

@@ -11,6 +11,7 @@ from tyro.conf import arg
 from googol.cli import arguments as shared
 from googol.data import Dataset
 from googol.experiments import Run, noise, open_run, score, scoring_figure
+from googol.experiments.caveats import GREY, about_exactness, exactness_notes, takes_grey_for_probabilities
 from googol.metrics import Estimate
 from googol.training import to_png, write_file
 
@@ -78,7 +79,9 @@ class Score:
         names = [] if self.strangers is None else [name.strip() for name in self.strangers.split(",")]
         strangers = [noise(known, seed=self.seed) if name == "noise" else self._load(run, name) for name in names]
         valid = run.load(split="valid", data_dir=self.data_dir)
+        grey = takes_grey_for_probabilities(run.model, known)
         found = score(run, known, strangers, valid=valid, k=self.k, level=self.level, limit=self.limit, seed=self.seed)
+        shared.note(*exactness_notes(known, *strangers), *([GREY] if grey else []))
         if self.out is not None:
             write_file(self.out, found.table().to_csv(index=False).encode())
         if self.figure is not None:
@@ -99,6 +102,9 @@ class Score:
             "auroc": auroc,
             "uncertain": uncertain,
             "images": {name: len(scores.data) for name, scores in found.each.items()},
+            **about_exactness(known),
+            "grey_as_probabilities": grey,
+            "remark_each": {name: scores.data.remark for name, scores in found.each.items()},
             "out": None if self.out is None else str(self.out),
             "figure": None if self.figure is None else str(self.figure),
         }

@@ -75,7 +75,7 @@ class Train(Generic[Choice]):
             match_parameters=self.match_parameters,
             data_dir=None if self.data_dir is None else str(Path(self.data_dir).expanduser().absolute()),
         )
-        _tell(train(experiment, self.out), self.out)
+        _tell(train(experiment, self.out, note=shared.note), self.out)
 
     def _located_data(self) -> str:
         """The name, or the path such that it is found from every folder."""

@@ -167,6 +167,20 @@ class Dataset:
         return channels, height, width
 
     @property
+    def is_binary(self) -> bool:
+        """Whether every pixel that is read is black or white.
+
+        Example:
+            >>> images = torch.tensor([0, 255], dtype=torch.uint8).reshape(2, 1, 1, 1)
+            >>> data = Dataset("two", images, torch.zeros(2, 0), ())
+            >>> data.is_binary, data.dequantized().is_binary, replace(data, images=images // 2).is_binary
+            (True, False, False)
+        """
+        if self.noise != "none":
+            return self.noise == "binarize"
+        return bool(((self.images == 0) | (self.images == 255)).all())
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the conditions."""
         return tuple(condition.name for condition in self.schema)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 
+from googol.data import Dataset
 from googol.experiments.run import Run
 from googol.metrics import JUDGED, MODES, NEIGHBOURS, InceptionFeatures, cached_classifier, metric_names
 from googol.metrics import evaluate as measure
@@ -16,7 +17,7 @@ def evaluate(
     run: Run,
     metrics: Iterable[str] | None = None,
     *,
-    data: str | None = None,
+    data: str | Dataset | None = None,
     split: str = "test",
     data_dir: str | None = None,
     features: Literal["classifier", "inception"] = "classifier",
@@ -33,7 +34,8 @@ def evaluate(
     Arguments:
         run: The run.
         metrics: Names out of `googol.metrics.METRICS`; by default all that the model has.
-        data: Name or path of the images; by default the data that the run was trained on.
+        data: Name or path of the images, or what `Run.load` gave of them; by default the data that the run was
+            trained on.
         split: Which of them.
         data_dir: The folder of the data files.
         features: What the Fréchet distance compares.
@@ -48,7 +50,7 @@ def evaluate(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run.model.to(device)
     names = metric_names(metrics) if metrics is not None else _all(run)
-    images = run.load(data, split, data_dir=data_dir)
+    images = data if isinstance(data, Dataset) else run.load(data, split, data_dir=data_dir)
     classifier = None
     if set(names) & set(JUDGED) and (features == "classifier" or set(names) - {"fid", *NEIGHBOURS}):
         if images.conditions.isnan().all():
@@ -56,7 +58,7 @@ def evaluate(
                 f"{', '.join(name for name in names if name in JUDGED)} needs a classifier, "
                 f"which cannot be trained: {images.name} has no known conditions"
             )
-        train, test = (run.load(data, part, data_dir=data_dir) for part in ("train", "test"))
+        train, test = (run.load(images.name, part, data_dir=data_dir) for part in ("train", "test"))
         classifier = cached_classifier(train, test, device=device, progress=progress)
         names = tuple(dict.fromkeys([*names, "classifier_accuracy"]))
     extractor = (

@@ -50,6 +50,8 @@ def latent_figure(runs: Sequence[Run], data: Sequence[Dataset], *, seed: int = 0
         raise ValueError("expected at least one run")
     for run in runs:
         latents = getattr(getattr(run.model, "posterior", None), "latents", 0)
+        if not latents:
+            raise ValueError(f"a picture of the latent space needs codes, and the model in {run.folder} has none")
         if latents != 2:
             raise ValueError(
                 f"a picture of the latent space needs 2 latents, and the model in {run.folder} has {latents}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import subprocess
 import sys
@@ -18,17 +19,23 @@ import torch
 
 import googol
 from googol.experiments import plain
+from googol.experiments.caveats import about_exactness
 from googol.experiments.evaluation import evaluate
 from googol.experiments.experiment import Experiment, read_about_data, read_config
 from googol.experiments.run import open_run, resume, train
 from googol.experiments.sizes import match_parameters
 from googol.experiments.table import Row, Table
-from googol.training import load_config, write_file
+from googol.training import TrainingInterrupted, load_config, write_file
 
 # What may differ between two runs of the same experiment: where and how long, not what.
 CIRCUMSTANCES = ("accelerator", "devices", "time_budget", "log_every", "checkpoint_every_seconds", "figure_every")
 CURVE_POINTS = 60
 USERS_MISTAKE = 2  # the exit code
+
+# Why a result is not one of a table as it is now.
+OTHER_ROW = "is of a row that this table does not have"
+OTHER_SETTINGS = "has other settings than its row by now"
+OTHER_MEASUREMENT = "was measured otherwise than its table says by now"
 
 
 @dataclass(frozen=True)
@@ -57,14 +64,22 @@ class Reproduction:
     Arguments:
         runs: The folder of the runs.
         results: The folder of the results.
-        budget: Minutes that a training may take; then it stops where it is, which the result says.
+        budget: Minutes that a training may take in all, however often it is interrupted; then it stops where it is,
+            which the result says. None leaves to an interrupted training what it began with.
         data_dir: The folder of the data files.
+
+    Raises:
+        ValueError: The budget is not a positive number.
     """
 
     runs: Path = Path("runs")
     results: Path = Path("results")
     budget: float | None = None
     data_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.budget is not None and not (math.isfinite(self.budget) and self.budget > 0):
+            raise ValueError(f"the budget must be a number of minutes above 0, got {self.budget:g}")
 
     def result(self, cell: Cell) -> Path:
         """The file of a result."""
@@ -79,6 +94,10 @@ class Reproduction:
 
         Returns:
             False if another process is at it.
+
+        Raises:
+            ValueError: The run that is there has other settings.
+            TrainingInterrupted: After SIGINT or SIGTERM.
         """
         from filelock import FileLock, Timeout
 
@@ -100,11 +119,14 @@ class Reproduction:
             raise ValueError(f"the run in {folder} has other settings than its row by now: move it away")
         if (folder / "model.json").is_file():
             return
-        if config.is_file():
-            resume(folder, data_dir=self.data_dir)
-        else:
-            settings = {} if self.budget is None else {"training": {"time_budget": self.budget}}
-            train(cell.experiment(data_dir=self.data_dir, **settings), folder)
+        try:
+            if config.is_file():
+                resume(folder, data_dir=self.data_dir, time_budget=self.budget)
+            else:
+                settings = {} if self.budget is None else {"training": {"time_budget": self.budget}}
+                train(cell.experiment(data_dir=self.data_dir, **settings), folder)
+        except TrainingInterrupted:
+            raise TrainingInterrupted(f"{cell.name} was stopped; the same command goes on where it was") from None
 
     def _measure(self, cell: Cell, folder: Path) -> None:
         experiment = cell.experiment()
@@ -112,7 +134,7 @@ class Reproduction:
         data = run.load(split="test", data_dir=self.data_dir)
         start = time.monotonic()
         metrics = ["parameters", *cell.table.metrics[cell.data]]
-        values = evaluate(run, metrics, data_dir=self.data_dir, **cell.table.evaluation[cell.data])
+        values = evaluate(run, metrics, data=data, data_dir=self.data_dir, **cell.table.evaluation[cell.data])
         content = {
             "table": cell.table.name,
             "row": cell.row.name,
@@ -120,11 +142,10 @@ class Reproduction:
             "seed": cell.seed,
             "metrics": values,
             "evaluation": dict(cell.table.evaluation[cell.data]),
-            "exact_data": data.exact,
-            "remark": data.remark,
+            **about_exactness(data),
             "training": load_config(folder)["training"],
             "evaluation_minutes": round((time.monotonic() - start) / 60, 2),
-            "device": _device(),
+            "device": _device(read_config(folder / "config.yaml")[0].training.accelerator),
             "versions": {"googol": googol.__version__, "torch": str(torch.__version__)},
             "experiment": settings_of(experiment),
             "curve": _curve(folder / "metrics.csv"),
@@ -143,8 +164,8 @@ def run_all(reproduction: Reproduction, cells: Sequence[Cell], *, jobs: int = 1)
     todo = [cell for cell in cells if not reproduction.result(cell).exists()]
     for cell in cells:
         path = reproduction.result(cell)
-        if cell not in todo and not _is_current(json.loads(path.read_text(encoding="utf-8")), cell.table):
-            print(f"{path} has other settings than its row by now: move it away to have it made again", file=sys.stderr)
+        if cell not in todo and (why := _why_stale(json.loads(path.read_text(encoding="utf-8")), cell.table)):
+            print(f"{path} {why}: move it away to have it made again", file=sys.stderr)
     if jobs == 1:
         for number, cell in enumerate(todo, 1):
             print(f"{cell.table.name} {cell.name} ({number} of {len(todo)})", file=sys.stderr)
@@ -173,26 +194,36 @@ def _run_apart(reproduction: Reproduction, cell: Cell, threads: int) -> int:
     return subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False).returncode
 
 
-def read_results(folder: Path, table: Table) -> tuple[list[dict[str, Any]], list[str]]:
-    """The results of a table that were made with the settings that its rows have now, and the files of the others."""
-    found, stale = [], []
+def read_results(folder: Path, table: Table) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The results that are those of a table as it is now, and the files of the others, with what is wrong with them."""
+    found, stale = [], {}
     for path in sorted((folder / table.name).glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
-        if _is_current(content, table):
-            found.append(content)
+        if why := _why_stale(content, table):
+            stale[path.name] = why
         else:
-            stale.append(path.name)
+            found.append(content)
     return found, stale
 
 
-def _is_current(content: dict[str, Any], table: Table) -> bool:
+def _why_stale(content: dict[str, Any], table: Table) -> str:
+    """What is wrong with a result, empty if it is one of the table as it is now."""
+    row, data = content["row"], content["data"]
+    if row not in {each.name for each in table.rows} or data not in table.data:
+        return OTHER_ROW
     try:
-        experiment = table.experiment(table.row(content["row"]), content["data"], seed=content["seed"])
+        experiment = table.experiment(table.row(row), data, seed=content["seed"])
         made = plain.from_plain(Experiment, content["experiment"], "experiment")
     except ValueError:
-        return False
+        return OTHER_SETTINGS
     # Read anew, since what was written has no options that came later: they have their defaults.
-    return settings_of(experiment) == settings_of(made)
+    if settings_of(experiment) != settings_of(made):
+        return OTHER_SETTINGS
+    same = (
+        content["evaluation"] == dict(table.evaluation[data])
+        and table.metrics[data].keys() <= content["metrics"].keys()
+    )
+    return "" if same else OTHER_MEASUREMENT
 
 
 def _settings_of_run(config: Path) -> dict[str, Any]:
@@ -216,8 +247,9 @@ def settings_of(experiment: Experiment) -> dict[str, Any]:
     return settings
 
 
-def _device() -> str:
-    if torch.cuda.is_available():
+def _device(accelerator: str) -> str:
+    """What a training ran on, by the kind of device that it was to have."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return torch.cuda.get_device_name()
     threads = torch.get_num_threads()
     return f"CPU, {threads} thread{'s' if threads > 1 else ''}"

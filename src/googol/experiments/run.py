@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +17,12 @@ from torch import Tensor
 
 from googol.data import Condition, Dataset, load
 from googol.experiments import plain
+from googol.experiments.caveats import cost_notes, exactness_notes
 from googol.experiments.config import ImageShape, Model, wants_dequantized
 from googol.experiments.experiment import Experiment, about_data, read_about_data, read_config, write_config
 from googol.experiments.sizes import match_parameters
+from googol.metrics import parameter_counts
+from googol.priors import VampPrior
 from googol.training import (
     STANDARD_FIGURES,
     TrainingResult,
@@ -30,12 +33,15 @@ from googol.training import (
 )
 
 
-def train(experiment: Experiment, out: Path | str) -> TrainingResult:
+def train(
+    experiment: Experiment, out: Path | str, *, note: Callable[[str], object] = lambda text: None
+) -> TrainingResult:
     """Trains the model of an experiment in a new folder.
 
     Arguments:
         experiment: What to do.
         out: The folder of the run; it must be empty or not exist.
+        note: Called, before training, with each line that whoever waits for it should know.
 
     Raises:
         ValueError: If the folder holds something, or the data do not suit the model.
@@ -59,18 +65,30 @@ def train(experiment: Experiment, out: Path | str) -> TrainingResult:
         found = match_parameters(experiment.model, data.image_shape, data.schema, size)
         experiment = replace(experiment, model=found)
     model = experiment.build(data.image_shape, data.schema)
+    notes = [*exactness_notes(data), *cost_notes(model)]
+    if experiment.match_parameters is not None:
+        count = sum(parameter_counts(model).values())
+        network = getattr(experiment.model, "network", None)
+        notes.append(f"{experiment.match_parameters:,} parameters asked for: {count:,} with {network}")
+    for part in model.modules():
+        if isinstance(part, VampPrior):
+            part.check_images(len(data))
     if is_first_process():
+        for text in notes:
+            note(text)
         with disk_space_errors(out):
             write_config(out / "config.yaml", experiment, data, shlex.join(["googol", *sys.argv[1:]]))
     return _fit(experiment, model, data, out, resume=False)
 
 
-def resume(out: Path | str, *, data_dir: str | None = None) -> TrainingResult:
+def resume(out: Path | str, *, data_dir: str | None = None, time_budget: float | None = None) -> TrainingResult:
     """Goes on with a run that was interrupted, as if it had not been.
 
     Arguments:
         out: The folder of the run.
         data_dir: The folder of the data files, if it is another one by now.
+        time_budget: Minutes that the training may take, those before it was interrupted among them; by default what
+            it was started with.
 
     Raises:
         ValueError: If the folder holds no run, a finished one, one from a newer version, or the data have changed.
@@ -83,6 +101,8 @@ def resume(out: Path | str, *, data_dir: str | None = None) -> TrainingResult:
     experiment, about = read_config(out / "config.yaml")
     if data_dir is not None:
         experiment = replace(experiment, data_dir=data_dir)
+    if time_budget is not None:
+        experiment = replace(experiment, training=replace(experiment.training, time_budget=time_budget))
     data = experiment.load("train")
     if about_data(data.image_shape, data.schema) != about:
         raise ValueError(f"{experiment.data} has other images or conditions than when the run in {out} was started")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from googol.experiments.caveats import NOT_PUBLISHED
 from googol.experiments.scoring import Scores, Scoring
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def _histograms(axis: Axes, scoring: Scoring) -> None:
     edges = torch.linspace(low - margin, high + margin, BINS + 1, dtype=torch.double)
     for number, (each, place) in enumerate(zip(scores, places, strict=True)):
         name = each.data.name
-        label = f"{name}: {scoring.uncertain[name]:.1%} uncertain"
+        kind = "" if each.data.exact else f" ({NOT_PUBLISHED})"
+        label = f"{name}{kind}: {scoring.uncertain[name]:.1%} uncertain"
         if name in scoring.auroc:
             label += f", AUROC {scoring.auroc[name]:.3f}"
         shares = torch.histogram(place, edges).hist.numpy() / len(place)

@@ -72,12 +72,15 @@ def write_page(table: Table, results: Path) -> Path:
         runs = [run for run in found if run["data"] == data]
         if runs:
             parts += [f"## {table.titles[data]}", _about_data(runs), *_markdown(table, data, runs)]
-            if not any(_is_game(run) for run in runs):
-                write_file(folder / f"{data}.png", to_png(_curves(table, data, runs)))
+            # A training whose time was up before its first epoch was has no curve.
+            curved = [run for run in runs if run["curve"]]
+            if curved and not any(_is_game(run) for run in runs):
+                write_file(folder / f"{data}.png", to_png(_curves(table, data, curved)))
                 parts.append(f"![Validation loss of each row over the epochs]({data}.png)")
             parts += pictures_markdown(table, data, _all_rows(table, runs), results)
-    if stale:
-        parts.append(f"Not shown, since their rows have other settings by now: {', '.join(stale)}.")
+    for why in dict.fromkeys(stale.values()):
+        files = ", ".join(name for name, reason in stale.items() if reason == why)
+        parts.append(f"Not shown, since each of them {why}: {files}.")
     if (folder / NOTES).is_file():
         parts.append((folder / NOTES).read_text(encoding="utf-8").strip())
     page = folder / "README.md"
@@ -101,7 +104,7 @@ def _markdown(table: Table, data: str, runs: Sequence[Mapping[str, Any]]) -> lis
     head = ["row"]
     for title in metrics.values():
         head += [f"{title}, published", f"{title}, ours", "gain, published", "gain, ours"]
-    lines = [[*head, "parameters", "seeds", "minutes", "epochs", "device"]]
+    lines = [[*head, "parameters", "seeds", "minutes, training + evaluation", "epochs", "device"]]
     for row in _all_rows(table, runs):
         mine = [run for run in runs if run["row"] == row.name]
         if not mine and data not in row.published:
@@ -150,12 +153,13 @@ def number(metric: str, value: float, sd: float | None = None, *, sign: bool = F
 def _circumstances(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     if not runs:
         return [""] * 5
-    minutes = statistics.fmean(run["training"]["seconds"] for run in runs) / 60
+    training = statistics.fmean(run["training"]["seconds"] for run in runs) / 60
+    minutes = f"{training:.1f} + {statistics.fmean(run['evaluation_minutes'] for run in runs):.1f}"
     epochs = statistics.fmean(run["training"]["epochs"] for run in runs)
     cut = " (budget)" if any(run["training"]["stopped_by"] == "time_budget" for run in runs) else ""
     parameters = runs[0]["metrics"].get("parameters", 0)
     devices = sorted({run["device"] for run in runs})
-    return [f"{parameters:,}", str(len(runs)), f"{minutes:.1f}", f"{epochs:.0f}{cut}", "; ".join(devices)]
+    return [f"{parameters:,}", str(len(runs)), minutes, f"{epochs:.0f}{cut}", "; ".join(devices)]
 
 
 def _is_game(run: Mapping[str, Any]) -> bool:

@@ -251,8 +251,9 @@ def _in_parts(
     Args:
         draw: From images (B, …) and a number of samples, the bound and the weighted averages of these alone.
     """
-    if k < 1 or at_once < 1:
-        raise ValueError(f"Expected k and at_once to be at least 1; got {k} and {at_once}.")
+    for name, number in (("k", k), ("at_once", at_once)):
+        if number < 1:
+            raise ValueError(f"Expected {name} to be at least 1; got {number}.")
     k = 1 if getattr(model, "exact", False) else k  # more draws would give the same
     batch_size = min(batch_size, at_once)
     part = min(k, at_once // max(1, batch_size))

@@ -154,7 +154,10 @@ def _check_model(name: str, model: Any) -> None:
     needed |= {"imputation_accuracy": "impute"} | dict.fromkeys(NATS_OF, "importance_bound")
     method = needed.get(name, "sample")
     if not hasattr(model, method):
-        raise ValueError(f"The metric {name} needs a model that can {method}; {type(model).__name__} cannot.")
+        words = {"posterior": "with codes", "impute": "that fills in conditions"}
+        words |= dict.fromkeys(("elbo_terms", "importance_bound"), "with a bound of log p(x)")
+        what = words.get(method, f"that can {method}")
+        raise ValueError(f"The metric {name} needs a model {what}; {type(model).__name__} is none.")
 
 
 def _bound(name: str, bound: Estimate) -> dict[str, Value]:

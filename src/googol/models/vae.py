@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 from googol.distributions.draws import check_count, mean_code, picture, sample_and_log_prob
+from googol.priors import StandardNormal
 
 Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
@@ -25,6 +26,10 @@ class VAE(nn.Module):
     divergence from the prior rises to 1, so that the codes come into use before they are asked to be simple. Or some
     nats of it are free, so that a decoder that could do without codes still learns to use them. Bounds and validation
     have the weight 1, and nothing is free there.
+
+    Where the prior is a standard normal, and the posterior knows its divergence from that in closed form
+    (:class:`~googol.posteriors.SparseNormal`), the loss has it in place of its estimate by one code: the same mean with
+    less noise. Bounds are estimated by the codes that they are of.
 
     With a :class:`~googol.likelihoods.Hierarchical` likelihood the codes have several layers; z, the prior and the
     posterior are those of the top. The divergence is then a sum over layers, each of which has its free nats.
@@ -151,7 +156,7 @@ class VAE(nn.Module):
         Of several layers of codes, the divergence of each comes too, the top one first.
         """
         log_prior = self._log_prior_in_training()
-        _, log_likelihood, divergences = self._layers(x, (), log_prior)
+        _, log_likelihood, divergences = self._layers(x, (), log_prior, closed=self._closed_divergence())
         return self._bound_terms(log_likelihood, divergences)
 
     def _bound_terms(self, log_likelihood: Tensor, divergences: list[Tensor]) -> dict[str, Tensor]:
@@ -172,6 +177,11 @@ class VAE(nn.Module):
         """log p(z), during the warm-up that of a standard normal prior."""
         return self.log_prior if self._has_started() else _log_standard_normal
 
+    def _closed_divergence(self) -> Callable[[Any], Tensor] | None:
+        """What gives KL(q ‖ p) of the top layer without a draw, if p is a standard normal and the posterior has it."""
+        standard = isinstance(self.prior, StandardNormal) or not self._has_started()
+        return getattr(self.posterior, "kl_to_standard_normal", None) if standard else None
+
     def _has_started(self) -> bool:
         """The value of ``started``, which is read when it has been written to: a GPU would be waited for."""
         if torch.compiler.is_compiling() or self.started.is_inference():  # a compiler takes what is kept for constant
@@ -190,12 +200,25 @@ class VAE(nn.Module):
         return z, log_likelihood, torch.stack(divergences).sum(0)
 
     def _layers(
-        self, x: Tensor, sample_shape: tuple[int, ...], log_prior: Callable[[Tensor], Tensor]
+        self,
+        x: Tensor,
+        sample_shape: tuple[int, ...],
+        log_prior: Callable[[Tensor], Tensor],
+        *,
+        closed: Callable[[Any], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Codes of the top layer drawn from q, log p(x given all codes), and log q − log p of each layer."""
-        z, log_q = sample_and_log_prob(self.posterior(x), sample_shape)
+        """Codes of the top layer drawn from q, log p(x given all codes), and log q − log p of each layer.
+
+        If ``closed`` gives the expectation of that of the top layer from q, that comes instead.
+        """
+        q = self.posterior(x)
+        if closed is None:
+            z, log_q = sample_and_log_prob(q, sample_shape)
+            divergence = log_q - log_prior(z)
+        else:
+            z, divergence = q.rsample(sample_shape), closed(q)
         log_likelihood, below = likelihood_and_divergences(self.likelihood(z), x)
-        return z, log_likelihood, [log_q - log_prior(z), *below]
+        return z, log_likelihood, [divergence, *below]
 
     # -- bounds
 

@@ -12,7 +12,15 @@ from googol.distributions.flows import NormalizingFlow, flows
 from googol.distributions.hypersphere import unit_sphere
 from googol.networks.layers import check_at_least_one
 
-_FAMILIES = {"realnvp": flows.RealNVP, "nsf": flows.NSF, "maf": flows.MAF}
+Family = Literal["realnvp", "nsf", "maf", "bpf", "sospf"]
+
+_FAMILIES = {
+    "realnvp": flows.RealNVP,
+    "nsf": flows.NSF,
+    "maf": flows.MAF,
+    "bpf": flows.BPF,
+    "sospf": flows.SOSPF,
+}
 
 
 class FlowPrior(nn.Module):
@@ -20,21 +28,37 @@ class FlowPrior(nn.Module):
 
     .. math:: p(z) = p_\text{base}(f(z)) \left| \det \frac{\partial f(z)}{\partial z} \right|
 
-    Before training f is the identity, so p(z) is the base, unless f is a flow of your own. Densities take one pass of
-    the networks; samples take two a transform, or, with ``"maf"``, one a latent and transform.
+    Densities take one pass of the networks.
+
+    =========== ========================================= ======== ===================== ======================
+    family      transforms                                at first passes of a sample    inverse
+    =========== ========================================= ======== ===================== ======================
+    ``realnvp`` affine, coupling                          identity 2 a transform         exact
+    ``nsf``     rational splines, coupling                identity 2 a transform         exact
+    ``maf``     affine, autoregressive                    identity 1 a latent, transform exact
+    ``bpf``     Bernstein polynomials, autoregressive     identity 1 a latent, transform bisection
+    ``sospf``   sums of squared polynomials, autoregr.    near it  1 a latent, transform bisection in [-10, 10]
+    =========== ========================================= ======== ===================== ======================
+
+    The last squeezes what goes from one transform to the next into [-11, 11], so p(z) can come to integrate to a little
+    less than one. So do zuko's ``NAF`` and ``UNAF``, which are left out: they do not start near the identity, and what
+    they map to can miss nearly all of the base, whose mass is then lost. Of its other flows ``NICE`` is its RealNVP,
+    ``NCSF`` is one of angles, ``CNF`` needs a solver, and ``GF`` is neither coupling nor autoregressive.
 
     References:
         RealNVP: Dinh et al., Density Estimation Using Real NVP, 2017, https://arxiv.org/abs/1605.08803;
         neural spline flows, coupling: Durkan et al., 2019, https://arxiv.org/abs/1906.04032;
-        masked autoregressive flow: Papamakarios et al., 2017, https://arxiv.org/abs/1705.07057.
+        masked autoregressive flow: Papamakarios et al., 2017, https://arxiv.org/abs/1705.07057;
+        Bernstein polynomials: Sick et al., 2020, https://arxiv.org/abs/2004.00464;
+        sums of squares: Jaini et al., 2019, https://arxiv.org/abs/1905.02325.
         Over a mixture and a tensor ring: Kuznetsov et al., A Prior of a Googol Gaussians, 2019, table 2.
 
     Args:
         base: Called with nothing, returns a distribution with event shape (latents,): any other prior in ℝ^latents,
             a tensor ring of normal variables among them.
         latents: The number of latent variables.
-        flow: The family of f: ``"realnvp"``, ``"nsf"`` or ``"maf"``; or any flow of the library zuko over the latents,
-            such as ``zuko.flows.NAF(latents)``, whose map is taken as it is.
+        flow: The family of f; or any flow of the library zuko over the latents, such as ``zuko.flows.GF(latents)``,
+            whose map is taken as it is.
         transforms: How many transforms f is made of, at least 1; for the families.
         hidden: The widths of the hidden layers of each transform's network; for the families.
 
@@ -53,7 +77,7 @@ class FlowPrior(nn.Module):
         base: nn.Module,
         latents: int,
         *,
-        flow: Literal["realnvp", "nsf", "maf"] | nn.Module = "realnvp",
+        flow: Family | nn.Module = "realnvp",
         transforms: int = 6,
         hidden: Sequence[int] = (128, 128),
     ):
@@ -75,9 +99,9 @@ class FlowPrior(nn.Module):
         options = {"transforms": transforms, "hidden_features": list(hidden), **coupling}
         self.flow = _FAMILIES[flow](latents, **options).transform
         for transform in self.flow.transforms:
-            # What the last layer says are the transform's parameters; zero makes each of the families the identity.
-            # With one latent there is no network.
-            last = transform.hyper[-1] if latents > 1 else transform
+            # What the last layer says are the transform's parameters; zero makes each of the families the identity, or
+            # nearly so. With one latent there is no network, nor is there one where values are squeezed.
+            last = transform.hyper[-1] if hasattr(transform, "hyper") else transform
             for parameter in last.parameters():
                 nn.init.zeros_(parameter)
 

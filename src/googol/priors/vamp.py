@@ -94,6 +94,11 @@ class VampPrior(nn.Module):
         """The distribution of z, event shape (latents,); encodes the pseudo-inputs."""
         return Mixture(self.logits, self._shared[0](self.pseudo_inputs), validate_args=False)
 
+    def check_images(self, number: int) -> None:
+        """Raises a ValueError if pseudo-inputs that start from images need more than such a number of them."""
+        if self.start == "data" and number < len(self.logits):
+            raise ValueError(f"Expected at least components = {len(self.logits)} images; got {number}.")
+
     @torch.no_grad()
     def start_from(self, images: Iterable[Tensor]) -> None:
         """Take random images of the training data as pseudo-inputs, if ``start`` says so.
@@ -112,8 +117,7 @@ class VampPrior(nn.Module):
             keys, index = torch.cat([keys, torch.rand(len(batch)).to(keys)]).sort(descending=True)
             keys, index = keys[: len(self.logits)], index[: len(self.logits)]
             chosen = torch.cat([chosen, batch.to(chosen)])[index]
-        if len(chosen) < len(self.logits):
-            raise ValueError(f"Expected at least components = {len(self.logits)} images; got {len(chosen)}.")
+        self.check_images(len(chosen))
         if self.raw is None:
             self.images.copy_(chosen)
         else:

@@ -51,6 +51,8 @@ class SparseNormal(_Posterior):
     """which codes are linked"""
     rows: int | None = None
     """rows of the grid; by default those that make it most nearly square"""
+    trace: Literal["exact", "stochastic"] = "exact"
+    """how the trace in the divergence from a standard normal prior is found; stochastic is cheaper on extended grids"""
 
     def __post_init__(self) -> None:
         require(1, rows=self.rows or 1)

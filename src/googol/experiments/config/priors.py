@@ -138,8 +138,8 @@ class Flow(_Learnable):
 
     base: Base = StandardNormal()
     """the other prior"""
-    flow: Literal["realnvp", "nsf", "maf"] = "realnvp"
-    """family of the map: affine couplings, spline couplings, or masked autoregressive"""
+    flow: Literal["realnvp", "nsf", "maf", "bpf", "sospf"] = "realnvp"
+    """family of the map: affine or spline couplings; or autoregressive, affine (maf) or by polynomials"""
     transforms: int = 6
     """transforms, one after the other"""
     hidden: tuple[int, ...] = (128, 128)
