@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from scipy.stats import chisquare, kstest, norm
 from torch import Tensor
 
-from googol.distributions import Categorical, Normal, TensorRing
+from googol.distributions import Categorical, Interval, Normal, TensorRing
 from googol.distributions.sampling import draw
 
 NAN = float("nan")
@@ -341,6 +341,25 @@ def test_hidden_discrete_variables_are_summed_out_of_samples(boundary):
     assert sample.requires_grad
     error = (sample.mean(0) - marginal.mean) / marginal.stddev * 20_000**0.5
     assert error.abs().max() < 5
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.5, 1.4, 100.0])
+def test_what_lies_in_an_interval_stays_in_it_at_any_temperature(boundary, temperature):
+    joint = random_pair(["n1", "c2", "n3", "n1"], 3, boundary, seed=4).ring()
+    within = {0: Interval(0.3, 0.5), 2: Interval(high=-1.0)}
+    samples = []
+    for t in (1.0, temperature):
+        torch.manual_seed(0)
+        samples.append(joint.condition(within=within).sample((1000,), temperature=t))
+    full, scaled = samples
+    for column, event in within.items():
+        assert all(value in event for value in scaled[:, column].tolist())
+        assert temperature > 0 or len(scaled[:, column].unique()) <= 3  # the means of the truncated components
+    bounded = joint.condition(within=within)
+    torch.testing.assert_close(
+        scaled[:, 0] - bounded.mean[0], min(temperature, 1) * (full[:, 0] - bounded.mean[0]), rtol=1e-4, atol=1e-6
+    )
+    torch.testing.assert_close(scaled[:, 3] - joint.mean[3], temperature * (full[:, 3] - joint.mean[3]))
 
 
 def test_temperature_scales_the_distances_from_the_means_of_components(boundary):

@@ -301,6 +301,25 @@ def test_at_temperature_zero_codes_are_means_of_components():
     assert torch.cdist(images, means).min(1).values.max() < 1e-9
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.5, 1.4])
+def test_the_temperature_moves_codes_and_leaves_conditions_as_they_are_drawn(temperature):
+    """Also continuous ones, open and in an interval; the components that are drawn are the same."""
+    torch.manual_seed(0)
+    variables = [NormalVariable(1, loc=[0.5], scale=0.7), NormalVariable(3), NormalVariable(3), Categorical(2)]
+    model = JointVAE(TensorRing(variables, rank=3, dtype=torch.float64), Encoder(), Decoder())
+    within = {0: Interval(0.2, 0.9), 2: OneOf([1])}
+    found = {}
+    for t in (1.0, temperature):
+        torch.manual_seed(1)
+        found[t] = *model.generate(1000, within=within, temperature=t), torch.rand(1)
+    (images, conditions, following), (moved, kept, following_moved) = found[1.0], found[temperature]
+    assert torch.equal(kept, conditions)
+    assert 0.2 <= kept[:, 0].min() < kept[:, 0].max() <= 0.9
+    mean = model.likelihood(torch.tensor([[0.5]], dtype=torch.float64)).mean
+    torch.testing.assert_close(moved - mean, temperature * (images - mean))
+    assert torch.equal(following, following_moved)
+
+
 def test_the_distribution_of_the_conditions_has_the_codes_summed_out():
     model = make()
     rows = torch.cat([torch.full((4, 1), NAN, dtype=torch.float64), Y], -1)

@@ -47,7 +47,7 @@ class Sample:
     """number of images"""
     temperature: float = 1.0
     """of a joint-vae: what the distances of codes from the means of their components are multiplied by; below 1 for
-    typical images"""
+    typical images; conditions are drawn as they are"""
     seed: int = 0
     """seed of the images"""
     overwrite: bool = False

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from googol.distributions import kernels
 from googol.distributions.variables import Event, Normal, Parameters, Variable
@@ -114,6 +115,9 @@ class Emissions:
     def sample(self, index: Tensor, temperature: float = 1.0) -> Tensor:
         """Values drawn given the indices ``(n, B)``, of shape ``(B, n)``, their distances from the means of their
         components multiplied by the temperature.
+
+        Values that are known to lie in an interval are not moved farther from the means than they were drawn, since
+        they could leave it.
         """
         parts = []
         for positions, parameters in self.groups:
@@ -122,7 +126,10 @@ class Emissions:
             parts.append(self._kind(positions).sample(drawn, chosen).to(self._like.dtype))
         values = self._in_order(parts)
         if temperature != 1.0:
-            values = self.moments()[0].gather(1, index).lerp(values, temperature)
+            means = self.moments()[0].gather(1, index)
+            anywhere = torch.tensor([v.support is constraints.real for v in self.variables], device=values.device)
+            factors = torch.where(anywhere, temperature, min(temperature, 1.0)).to(values).unsqueeze(-1)
+            values = means.lerp(values, factors)
         return values.mT
 
     def moments(self) -> tuple[Tensor, Tensor]:

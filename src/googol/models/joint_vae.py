@@ -263,12 +263,21 @@ class JointVAE(ConditionalVAE):
             n: The number of images.
             given: Conditions of shape ``(c,)``, or ``(n, c)`` with a pattern for each image; NaN = left open.
             within: Intervals and sets in which others lie, by the number of the condition.
-            temperature: What the distances of codes from the means of their components are multiplied by.
+            temperature: What the distances of codes from the means of their components are multiplied by: below 1 for
+                typical images, 0 for the means themselves. Conditions are drawn as they are at any temperature.
+
+        Raises:
+            ValueError: As for :meth:`ConditionalVAE.generate`, or the temperature is negative or infinite.
         """
         check_given(given, n, self.conditions)
         shape = (n,) if given is None or given.dim() == 1 else ()
-        drawn = self.conditional(given, within=within).sample(shape, temperature=temperature)
-        return picture(self.likelihood(drawn[:, : self.latents])), drawn[:, self.latents :]
+        joint = self.conditional(given, within=within)
+        # The same random numbers draw the same components, and conditions that keep their own distances.
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count()), enabled=temperature != 1):
+            codes, conditions = joint.sample(shape).split([self.latents, self.conditions], -1)
+        if temperature != 1:
+            codes = joint.sample(shape, temperature=temperature)[:, : self.latents]
+        return picture(self.likelihood(codes)), conditions
 
     @torch.no_grad()
     def edit(self, x: Tensor, old: Tensor, new: Tensor) -> Tensor:
