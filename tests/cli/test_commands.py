@@ -102,6 +102,9 @@ def test_score_tells_strangers_apart(folder: Path, tmp_path: Path, capsys: pytes
     digits, noise = (table[table["data"] == name] for name in ("digits", "noise"))
     assert digits["index"].tolist() == list(range(393))
     assert digits["log_px"].mean() == pytest.approx(found["log_px"], abs=1e-3)
+    lowest = digits.sort_values("log_px").head(5)
+    assert list(found["least_likely"]["digits"]) == [str(number) for number in lowest["index"]]
+    assert list(found["least_likely"]["digits"].values()) == pytest.approx(lowest["log_px"].tolist(), abs=1e-3)
     assert (noise["log_px"].to_numpy()[:, None] < digits["log_px"].to_numpy()).mean() == pytest.approx(
         found["auroc"]["noise"], abs=1e-3
     )
@@ -110,6 +113,19 @@ def test_score_tells_strangers_apart(folder: Path, tmp_path: Path, capsys: pytes
     assert set(table["digit_imputed"]) <= set(range(10))
     assert table["digit_probability"].between(0, 1).all()
     assert Image.open(figure).size[0] > 500
+
+
+def test_all_generated_images_are_scored_and_the_least_likely_named(folder: Path, tmp_path: Path, capsys) -> None:
+    generated, out = str(tmp_path / "generated.npz"), tmp_path / "scores.csv"
+    assert main(["sample", str(folder), "-n", "50", "--out", generated]) == 0
+    capsys.readouterr()
+    assert main(["score", str(folder), "--data", generated, "--k", "2", "--least", "2", "--out", str(out)]) == 0
+    table = pd.read_csv(out)
+    assert table["index"].tolist() == list(range(50))
+    told = [f"{row.index} ({row.log_px:.2f})" for row in table.sort_values("log_px").head(2).itertuples(index=False)]
+    assert f"least likely: {', '.join(told)}\n" in capsys.readouterr().out
+    assert main(["impute", str(folder), "--data", generated, "--out", str(tmp_path / "labels.csv")]) == 0
+    assert len(pd.read_csv(tmp_path / "labels.csv")) == 50
 
 
 def test_a_run_without_conditions_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -301,6 +317,7 @@ def test_runs_that_cannot_be_opened(folder: Path, tmp_path: Path, change: str, m
         (["score", "RUN", "--limit", "50", "--out", "s.csv"], "above 0.02"),
         (["score", "RUN", "--level", "1.5", "--out", "s.csv"], "1.5"),
         (["score", "RUN", "--k", "0", "--out", "s.csv"], "at least 1"),
+        (["score", "RUN", "--least", "-1", "--out", "s.csv"], "--least must be at least 0, got -1"),
         (["train", "joint-vae", "--data", "mnits", "--out", "new"], "mnist"),
         (["train", "joint-vae", "--data", "rows", "--out", "new"], "conditions.csv"),
         (["train", "joint-vae", "--out", "RUN"], "RUN"),

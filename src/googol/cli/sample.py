@@ -38,7 +38,8 @@ class Sample:
     folder: shared.RunFolder
     """folder of a finished run"""
     out: Path
-    """picture to write (.png), or the images and their conditions as arrays (.npz)"""
+    """picture to write (.png), or the images and their conditions as arrays (.npz), which other commands read as the
+    split test"""
     given: Annotated[UseAppendAction[list[str]], arg(metavar="NAME=VALUE")] = field(default_factory=list)
     """a condition: a value, a range such as 30..40 or 30.., or a set such as red,blue; repeat it for several"""
     each: shared.Text = None
@@ -97,7 +98,11 @@ def _arrays(run: Run, images: Tensor, conditions: Tensor) -> bytes:
     """The images in the form of the user's own data, so that every command can read them."""
     import numpy as np
 
-    arrays = {"images": (images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()}
+    # One split, the one that commands read by themselves: nobody trains on part of them and tests on the rest.
+    arrays = {
+        "images": (images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy(),
+        "split": np.full(len(images), "test"),
+    }
     if run.conditions:
         arrays |= {"conditions": conditions.numpy(), "condition_names": np.array([c.name for c in run.conditions])}
         arrays |= {f"values_{c.name}": np.array(c.values) for c in run.conditions if c.values is not None}

@@ -16,12 +16,13 @@ from googol.metrics import Estimate
 from googol.training import to_png, write_file
 
 DESCRIPTION = """\
-Tell how well images fit what the model was trained on, and what it says of their conditions. An image that is unlike
-the training data gets an uncertain answer.
+Tell how well images fit what the model was trained on, which of them are the least likely, and what it says of their
+conditions. An image that is unlike the training data gets an uncertain answer.
 
 Examples:
   googol score RUN --out scores.csv
   googol score RUN --data faces/ --split train --out scores.csv
+  googol score RUN --data generated.npz --least 10
   googol score RUN --strangers fashion-mnist,noise --out scores.csv --figure scores.png
 
 The CSV file has a row for each image, with the columns
@@ -57,6 +58,8 @@ class Score:
     """codes drawn for each image"""
     level: float = 0.01
     """typicality below which an answer is uncertain"""
+    least: int = 5
+    """how many of the least likely images of each data set to name; 0 for none"""
     limit: Annotated[int | None, arg(metavar="N")] = None
     """take at most N images of each data set, the validation images included, chosen at random"""
     seed: int = 0
@@ -70,6 +73,8 @@ class Score:
 
     def run(self) -> dict[str, Any]:
         """Scores, writes the files, and tells."""
+        if self.least < 0:
+            raise ValueError(f"--least must be at least 0, got {self.least}")
         if self.out is not None:
             shared.check_output(self.out, overwrite=self.overwrite)
         if self.figure is not None:
@@ -88,9 +93,12 @@ class Score:
             write_file(self.figure, to_png(scoring_figure(found)))
         bounds = {name: Estimate.of(scores.log_px) for name, scores in found.each.items()}
         auroc, uncertain = found.auroc, found.uncertain
+        least = {name: scores.least(self.least) for name, scores in found.each.items()}
         for name, bound in bounds.items():
             print(f"{name}: log p(x) {bound.mean:.2f} nats, {uncertain[name]:.2%} uncertain", end="")
             print(f", AUROC {auroc[name]:.4f}" if name in auroc else "")
+            if lowest := least[name]:
+                print("  least likely: " + ", ".join(f"{image} ({value:.2f})" for image, value in lowest.items()))
         for path in (self.out, self.figure):
             if path is not None:
                 print(f"written to {path}")
@@ -101,6 +109,7 @@ class Score:
             "log_px_each": {name: bound.mean for name, bound in bounds.items()},
             "auroc": auroc,
             "uncertain": uncertain,
+            "least_likely": least,
             "images": {name: len(scores.data) for name, scores in found.each.items()},
             **about_exactness(known),
             "grey_as_probabilities": grey,

@@ -41,6 +41,17 @@ class Scores:
     values: Tensor
     probabilities: Tensor
 
+    def least(self, count: int) -> dict[str, float]:
+        """log p(x) of the least likely images, from the lowest on, by their file, or by their number if there is none.
+
+        Arguments:
+            count: How many, at most.
+        """
+        lowest = self.log_px.argsort(stable=True)[:count].tolist()
+        return {
+            self.data.files[i] if self.data.files else str(self.index[i].item()): self.log_px[i].item() for i in lowest
+        }
+
     def table(self, run: Run) -> DataFrame:
         """A row for each image, with the columns that `googol score` writes."""
         from pandas import DataFrame
