@@ -183,10 +183,36 @@ def test_diversity_and_diagnosis() -> None:
     terms = {name: value.item() for name, value in model.loss(x, torch.zeros(1000, 0)).items()}
     assert terms["diversity"] == pytest.approx(0.5, abs=0.03)
     assert terms["prior_entropy"] == pytest.approx(1 + math.log(2 * math.pi), abs=0.1)
-    assert model.diagnose(terms) is None
+    assert model.diagnose(terms, [terms]) is None
+    start = terms
     model._generate = lambda z: torch.ones(len(z), *SHAPE)  # type: ignore[method-assign]
     terms = {name: value.item() for name, value in model.loss(x, torch.zeros(1000, 0)).items()}
-    assert "collapsed" in str(model.diagnose(terms))
+    found = [model.diagnose(terms, [before]) for before in (start, terms)]
+    assert [each and each[0] for each in found] == [
+        "the generator has collapsed",
+        "the generator has not come to vary yet",
+    ]
+
+
+GOOD = {"diversity": 0.9, "prior_entropy": 3.3, "train_critic_gradient_norm": 4.0}
+
+
+@pytest.mark.parametrize(("change", "problem"), [
+    ({}, None),
+    ({"prior_entropy": -0.6}, None),  # as narrow as 25 modes, each a twentieth of their distance wide
+    ({"prior_entropy": -0.8}, "the prior has collapsed: its entropy is 4.1 nats below that at the start"),
+    ({"prior_entropy": 9.0}, None),
+    ({"train_critic_gradient_norm": 300.0}, None),
+    ({"train_critic_gradient_norm": 500.0},
+     "the critic has diverged: the norm of its gradient rose from 4, its median, to 500"),
+    ({"diversity": 0.05}, "the generator has collapsed: its images vary 0.05 times as much as those of the data"),
+])  # fmt: skip
+def test_what_is_wrong_is_told_from_what_was_before(change: dict[str, float], problem: str | None) -> None:
+    model = GAN(StandardNormal(2), *networks())
+    start = {"diversity": 0.01, "prior_entropy": 3.3}
+    epochs = [start, *(GOOD | {"train_critic_gradient_norm": norm} for norm in (0.1, 4.0, 4.0, 80.0))]
+    found = model.diagnose(GOOD | change, epochs)
+    assert (found and ": ".join(found)) == problem
 
 
 def test_spectral_normalization_bounds_the_slope_of_a_critic() -> None:

@@ -1,7 +1,9 @@
 """Training of a game: whose turn it is, what each moves, and which weights are kept."""
 
 import csv
+import os
 import re
+import signal
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 from googol.models import WGAN
 from googol.networks import MLPDecoder, MLPEncoder
 from googol.priors import NormalMixture
-from googol.training import TrainingSettings, fit
+from googol.training import TrainingInterrupted, TrainingSettings, fit, load_checkpoint, load_config
 from googol.training.learner import Learner, batches_per_step
 
 SHAPE = (1, 4, 4)
@@ -90,22 +92,77 @@ class Collapsing(Recording):
 
 
 @pytest.mark.parametrize(("good", "kept", "message"), [
-    ({0, 1, 2}, 2, None),
-    ({0, 1}, 1, "collapsed.*the weights kept are the last good ones"),
-    ({1}, 1, "collapsed.*the last good ones"),
-    (set(), 2, "collapsed.*the weights kept are the last ones"),
+    ({0, 1, 2, 3}, 3, None),
+    ({0, 1}, 1, "after 12 steps the generator has collapsed.*the weights kept are the last good ones, of step 8"),
+    ({1}, 1, "after 12 steps the generator has collapsed.*the last good ones, of step 8"),
+    ({0, 2}, 2, "after 8 steps the generator has collapsed.*the last good ones, of step 4"),
+    (set(), 3, "after 16 steps the generator has not come to vary yet.*the weights kept are the last ones"),
 ])  # fmt: skip
-def test_the_last_good_weights_are_kept(
+def test_the_last_good_weights_are_kept_and_a_problem_is_told_once(
     good: set[int], kept: int, message: str | None, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     model = Collapsing(good)
-    fit(model, tiny_data(40), tiny_data(20, seed=1), tmp_path / "run", settings(epochs=3))
+    result = fit(model, tiny_data(40), tiny_data(20, seed=1), tmp_path / "run", settings(epochs=4))
     assert load_file(tmp_path / "run" / "model.safetensors")["epoch"] == kept
-    said = [str(warning.message) for warning in recwarn if "collapsed" in str(warning.message)]
-    if message is None:
-        assert not said
-    else:
-        assert re.search(message, said[-1])
+    said = [str(warning.message) for warning in recwarn if "the generator has" in str(warning.message)]
+    assert len(said) == (message is not None)
+    assert re.search(message or "", " ".join(said))
+    assert (result.kept_step, result.diagnosis == "good") == (4 * (kept + 1), 3 in good)
+    about = load_config(tmp_path / "run")["training"]
+    assert (about["kept_step"], about["diagnosis"]) == (result.kept_step, result.diagnosis)
+
+
+def test_a_run_that_ends_by_time_before_it_was_good_says_so(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="not come to vary yet"):
+        result = fit(Collapsing([]), tiny_data(40), tiny_data(20, seed=1), tmp_path / "run",
+                     settings(epochs=10_000, time_budget=0.02))  # fmt: skip
+    assert result.stopped_by == "time_budget"
+    assert str(result.diagnosis).startswith("the generator has not come to vary yet: ")
+
+
+@pytest.mark.filterwarnings("ignore:after")
+def test_patience_counts_from_when_the_run_was_first_good(tmp_path: Path) -> None:
+    data = tiny_data(40), tiny_data(20, seed=1)
+    assert fit(Collapsing({4, 5}), *data, tmp_path / "run", settings(epochs=12, patience=2)).epochs == 8
+    assert fit(Collapsing([]), *data, tmp_path / "never", settings(epochs=5, patience=2)).stopped_by == "epochs"
+
+
+class Bursting(Collapsing):
+    """The gradient of its critic is large in the third epoch."""
+
+    def loss(self, x: Tensor, y: Tensor, player: str | None = None) -> dict[str, Tensor]:
+        terms = super().loss(x, y, player)
+        return {**terms, "loss": 1e6 * terms["loss"]} if player == "critic" and int(self.epoch) == 2 else terms
+
+
+def test_an_epoch_in_which_the_critic_diverged_is_told_and_not_kept(tmp_path: Path) -> None:
+    data = tiny_data(40), tiny_data(20, seed=1)
+    with pytest.warns(UserWarning, match="after 12 steps the critic has diverged.*of step 8"):
+        result = fit(Bursting(range(3)), *data, tmp_path / "run", settings(epochs=3))
+    assert result.kept_step == 8
+
+
+class Interrupted(Bursting):
+    """Is stopped in the third epoch, two steps after it began."""
+
+    def loss(self, x: Tensor, y: Tensor, player: str | None = None) -> dict[str, Tensor]:
+        if player == "critic" and sum(name == player for name, _, _ in self.turns_taken) == 10:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().loss(x, y, player)
+
+
+def test_a_game_that_was_stopped_is_watched_as_if_it_had_not_been(tmp_path: Path) -> None:
+    data, options = (tiny_data(40), tiny_data(20, seed=1)), settings(epochs=3, log_every=1)
+    with pytest.warns(UserWarning, match="diverged"):
+        whole = fit(Bursting(range(3)), *data, tmp_path / "whole", options)
+    with pytest.raises(TrainingInterrupted):
+        fit(Interrupted(range(3)), *data, tmp_path / "parts", options)
+    state = load_checkpoint(tmp_path / "parts" / "checkpoints" / "last.ckpt")["watch"]
+    assert len(state["good"]) == 3  # before training, and two epochs
+    assert state["largest"]["train_critic_gradient_norm"] > 0
+    with pytest.warns(UserWarning, match="diverged"):
+        parts = fit(Bursting(range(3)), *data, tmp_path / "parts", options, resume=True)
+    assert (parts.kept_step, parts.diagnosis) == (whole.kept_step, whole.diagnosis)
 
 
 def test_patience_ends_a_run_that_stays_collapsed(tmp_path: Path) -> None:

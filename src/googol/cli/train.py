@@ -148,6 +148,9 @@ def _is_part(hint: Any) -> bool:
 def _tell(result: TrainingResult, folder: Path) -> None:
     if is_first_process():
         best = f"best validation loss {result.best_loss:.2f}; " if math.isfinite(result.best_loss) else ""
+        if result.diagnosis is not None:  # the losses of a game do not tell
+            problem = "" if result.diagnosis == "good" else f" ({result.diagnosis.partition(':')[0]})"
+            best = f"kept are the weights of step {result.kept_step}{problem}; "
         shared.note(
             f"{result.steps} steps in {result.seconds / 60:.1f} minutes, stopped by {result.stopped_by}; "
             f"{best}the model is in {folder}"

@@ -71,7 +71,7 @@ def write_page(table: Table, results: Path) -> Path:
     for data in table.data:
         runs = [run for run in found if run["data"] == data]
         if runs:
-            parts += [f"## {table.titles[data]}", _about_data(runs), *_markdown(table, data, runs)]
+            parts += [f"## {table.titles[data]}", _about_data(runs), *_markdown(table, data, runs), _problems(table, runs)]
             # A training whose time was up before its first epoch was has no curve.
             curved = [run for run in runs if run["curve"]]
             if curved and not any(_is_game(run) for run in runs):
@@ -160,6 +160,17 @@ def _circumstances(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     parameters = runs[0]["metrics"].get("parameters", 0)
     devices = sorted({run["device"] for run in runs})
     return [f"{parameters:,}", str(len(runs)), minutes, f"{epochs:.0f}{cut}", "; ".join(devices)]
+
+
+def _problems(table: Table, runs: Sequence[Mapping[str, Any]]) -> str:
+    """What was wrong at the end of the training of games, where something was."""
+    lines = []
+    for run in runs:
+        diagnosis = run["training"].get("diagnosis", "good")
+        if diagnosis != "good":
+            kept = f"measured are the weights of step {run['training']['kept_step']:,}"
+            lines.append(f"- *{table.row(run['row']).title}*, seed {run['seed']}: {diagnosis}; {kept}.")
+    return "\n\n".join(["At the end of training:", "\n".join(lines)]) if lines else ""
 
 
 def _is_game(run: Mapping[str, Any]) -> bool:

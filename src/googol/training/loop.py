@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +22,7 @@ from googol.training.history import History, NonFiniteLossError, RunningMeans
 from googol.training.learner import Learner, batches_per_step
 from googol.training.progress import Progress, StoppedBy, TrainingResult
 from googol.training.settings import TrainingSettings
+from googol.training.watch import Watch
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -52,9 +52,9 @@ def fit(
     that are left, of the conditions of the training data. It may have `make_optimizer(groups)`; else it gets Adam.
 
     A game has `players`, `turns` and `loss(x, y, player)`, see :class:`googol.training.learner.Learner`; a step is a
-    turn of each. Its losses do not tell how good it is, so the last weights count; but where it has
-    `diagnose(terms)`, which says what is wrong with the terms of `loss(x, y)` on the validation data, if anything is,
-    the last weights with which nothing was.
+    turn of each. Its losses do not tell how good it is. It has `diagnose(terms, good)`, which says what is wrong with
+    the terms of an epoch beside those of the good ones before, see :class:`googol.training.watch.Watch`. The last
+    weights with which nothing was wrong are left, or else the last ones; patience counts from when there are some.
 
     Everything random in a step is a function of (seed, step, process). So a run that was stopped at any
     moment goes on to the very same numbers, whenever its last checkpoint was written.
@@ -124,6 +124,7 @@ class _Run:
         self.learner = Learner(self.fabric, self.model, self.train, self.settings, total_steps=self.total_steps)
         self.means = RunningMeans(self.fabric)
         self.best_weights: dict[str, Tensor] | None = None
+        self.watch = Watch() if hasattr(self.model, "diagnose") else None
 
     def train_to_the_end(self, config: dict[str, Any]) -> TrainingResult:
         from tqdm import tqdm
@@ -136,6 +137,8 @@ class _Run:
         self.history = History(self.out, rows=progress.rows, step=progress.step) if first else None
         with self.bar, self.history or nullcontext():
             try:
+                if self.watch is not None and not self.watch.good:
+                    self.watch.begin(self.model, self.validate(self.learner.evaluated))
                 while (reason := self.finished()) is None:
                     epoch, done = divmod(progress.step, progress.steps_per_epoch)
                     if done == 0:
@@ -143,11 +146,16 @@ class _Run:
                     self.run_epoch(self.batches(epoch)[done:])
                     self.finish_epoch(epoch)
                 self.save()
+                self.tell_of_problems(at_end=True)
             except NonFiniteLossError as error:
                 kept = f"the checkpoint of step {self.saved_step} stays" if self.saved_step else "no checkpoint yet"
                 raise NonFiniteLossError(f"{error}; training stopped, {kept}") from None
         epochs = progress.step / progress.steps_per_epoch
-        result = TrainingResult(progress.step, epochs, progress.best_loss, progress.seconds, reason)
+        diagnosis = None if self.watch is None else self.watch.diagnosis
+        kept_step = progress.step if progress.kept_step is None else progress.kept_step
+        result = TrainingResult(
+            progress.step, epochs, progress.best_loss, progress.seconds, reason, kept_step, diagnosis
+        )
         self.export({**config, "training": result.about})
         return result
 
@@ -171,7 +179,10 @@ class _Run:
         if prior_changed:
             # A new stage: its loss may have other terms, so what was best before says nothing.
             self.learner.restart_prior()
-            self.best_weights, self.progress.best_loss, self.progress.epochs_without_improvement = None, math.inf, 0
+            self.best_weights, self.progress.kept_step = None, None
+            self.progress.best_loss, self.progress.epochs_without_improvement = math.inf, 0
+            if self.watch is not None:
+                self.watch.restart()
 
     def run_epoch(self, indices: list[Tensor]) -> None:
         self.model.train()
@@ -202,9 +213,9 @@ class _Run:
         progress, model = self.progress, self.learner.evaluated
         terms = self.validate(model)
         if self.is_better(terms):
-            progress.best_loss, progress.epochs_without_improvement = terms["loss"], 0
+            progress.epochs_without_improvement, progress.kept_step = 0, progress.step
             self.best_weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        else:
+        elif self.best_weights is not None:  # what never was good has not ceased to get better
             progress.epochs_without_improvement += 1
         self.write_row("valid", terms)
         if self.settings.figure_every and (epoch + 1) % self.settings.figure_every == 0:
@@ -212,15 +223,17 @@ class _Run:
         self.save_if_due()
 
     def is_better(self, terms: dict[str, float]) -> bool:
-        if not hasattr(self.model, "diagnose"):
-            return terms["loss"] < self.progress.best_loss
-        problem = self.model.diagnose(terms)
-        at_end = self.progress.step >= self.total_steps
-        # At first nothing is well yet; that is worth a word when it was once, or never became so.
-        if problem and (at_end or self.best_weights is not None) and self.fabric.is_global_zero:
-            kept = "the last good ones" if self.best_weights is not None else "the last ones"
-            warnings.warn(f"after {self.progress.step} steps {problem}; the weights kept are {kept}", stacklevel=2)
-        return problem is None
+        if self.watch is None:
+            better = terms["loss"] < self.progress.best_loss
+            self.progress.best_loss = min(terms["loss"], self.progress.best_loss)
+            return better
+        good = self.watch.judge(self.model, terms)
+        self.tell_of_problems()
+        return good
+
+    def tell_of_problems(self, *, at_end: bool = False) -> None:
+        if self.watch is not None and self.fabric.is_global_zero:
+            self.watch.tell(self.progress.step, self.progress.kept_step, at_end=at_end)
 
     @torch.no_grad()
     def validate(self, model: Any) -> dict[str, float]:
@@ -269,6 +282,7 @@ class _Run:
                 "learner": self.learner.state_dict(),
                 "means": self.means.state_dict(),
                 "best_weights": self.best_weights,
+                "watch": None if self.watch is None else self.watch.state_dict(),
             }
             save_checkpoint(self.out / "checkpoints" / "last.ckpt", state)
             if self.best_weights is not None:
@@ -290,6 +304,8 @@ class _Run:
         self.learner.load_state_dict(state["learner"])
         self.means.load_state_dict(state["means"])
         self.progress, self.best_weights = progress, state["best_weights"]
+        if self.watch is not None:
+            self.watch = Watch(**state["watch"])
 
     # What the methods above share.
 
@@ -306,14 +322,20 @@ class _Run:
         seed_everything(self.fabric.device, self.settings.seed, *key)
 
     def record_means(self) -> None:
-        if self.means:
-            self.write_row("train", self.means.pop())
+        if not self.means:
+            return
+        terms = self.means.pop()
+        self.write_row("train", terms)
+        if self.watch is not None:
+            self.watch.add_row(terms)
 
     def write_row(self, split: str, terms: Mapping[str, float]) -> None:
         if self.history is not None:
             step = self.progress.step
             self.history.write(step, -(-step // self.progress.steps_per_epoch), split, terms)
             best = f", best {self.progress.best_loss:.4g}" if self.best_weights else ""
+            if self.watch is not None:
+                best = f", kept: step {self.progress.kept_step}" if self.best_weights else ""
             self.bar.set_postfix_str(f"{split} {terms['loss']:.4g}{best}", refresh=False)
 
     def out_of_time(self) -> bool:
