@@ -143,8 +143,10 @@ def test_the_page_says_shares_in_per_cent_and_who_judges(folder, where):
     assert "The classifier that judges is right about 99.58 % of real images." in page
     assert "| minutes, training + evaluation |" in page
     assert "| 1 | 1.0 + 0.2 | 2 | CPU |" in page
-    assert "| Normal | 39.10 | 4.00 |  |  | 86.34 % | 90.00 % |  |  |" in page
-    assert "| Ring | 25.00 | 3.00 | +14.10 | +1.00 |  | 95.00 % |  | +5.00 % |" in page
+    assert "| Normal | 39.10 | 4.00 |  |  | 86.34 % | 90.00 % |  | 0 | 1 |" in page
+    assert "| Ring | 25.00 | 3.00 | +14.10 | +1.00 |  | 95.00 % | +5.00 % | 0 | 1 |" in page
+    assert page.count("gain, published") == 1  # that of the metric of which two rows have a published number
+    assert "The published data and split." in page
 
 
 def test_pictures_are_drawn_from_runs_and_shown_on_the_page(folder, where, capsys):
@@ -181,6 +183,37 @@ def test_pictures_are_drawn_from_runs_and_shown_on_the_page(folder, where, capsy
     assert main([*arguments, "--show"]) == 0
     assert samples.exists()
     assert codes.exists()
+
+
+GAN = {"kind": "gan", "latents": 2, "network": {"kind": "mlp", "hidden": [8]}}
+
+
+@pytest.mark.filterwarnings("ignore:after")
+def test_samples_of_adversarial_models_are_shown_and_what_went_wrong_with_them(folder, where, capsys):
+    common = TABLE["common"] | {
+        "metrics": {"modes": "modes", "parameters": "size"},
+        "settings": {"model": GAN, "training": {"epochs": 1, "accelerator": "cpu"}},
+    }
+    parts = {"digits": {}, "grid": {"settings": {"data": "gaussian-grid", "training": {"batch_size": 5000}}}}
+    (folder / "table.yaml").write_text(yaml.safe_dump(TABLE | {"common": common, "data": parts}))
+    (folder / "normal.yaml").write_text("title: Normal\n")
+    arguments = ["reproduce", str(folder), "--row", "normal", "--seeds", "1"]
+    arguments += ["--runs", str(where.runs), "--results", str(where.results)]
+    assert main(arguments) == 0
+    result = where.results / "small" / "normal-grid-0.json"
+    found = json.loads(result.read_text())
+    assert found["training"]["diagnosis"]
+    found["training"] |= {"diagnosis": "the prior has collapsed: so much", "kept_step": 1200}
+    result.write_text(json.dumps(found))
+    assert main([*arguments, "--show"]) == 0
+    paths = [where.results / "small" / f"normal-{data}-samples.png" for data in parts]
+    assert all(path.is_file() for path in paths)
+    page = (where.results / "small" / "README.md").read_text()
+    assert all(f"| ![Normal: samples]({path.name}) |" in page for path in paths)
+    assert "seed 0: the prior has collapsed: so much; measured are the weights of step 1,200." in page
+    assert page.startswith("# Digits\n\nSource: nowhere.")
+    assert "published" not in page.lower()
+    assert "| row | modes, ours | size, ours | parameters |" in page
 
 
 def test_a_row_of_images_for_each_choice(folder, where):

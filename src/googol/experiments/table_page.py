@@ -61,7 +61,8 @@ def write_page(table: Table, results: Path) -> Path:
 
     folder = results / table.name
     found, stale = read_results(results, table)
-    parts = [f"# {table.title}", f"Published: {table.source}.", table.remark]
+    named = "Published" if any(row.published for row in table.rows) else "Source"
+    parts = [f"# {table.title}", f"{named}: {table.source}.", table.remark]
     own = {row.baseline: table.row(row.baseline).title for row in table.rows if row.baseline}
     others = f" (of some rows, over {', '.join(f'*{title}*' for title in own.values())})" if own else ""
     parts.append(
@@ -71,7 +72,8 @@ def write_page(table: Table, results: Path) -> Path:
     for data in table.data:
         runs = [run for run in found if run["data"] == data]
         if runs:
-            parts += [f"## {table.titles[data]}", _about_data(runs), *_markdown(table, data, runs), _problems(table, runs)]
+            parts += [f"## {table.titles[data]}", _about_data(runs, published=_is_published(table, data))]
+            parts += [*_markdown(table, data, runs), _problems(table, runs)]
             # A training whose time was up before its first epoch was has no curve.
             curved = [run for run in runs if run["curve"]]
             if curved and not any(_is_game(run) for run in runs):
@@ -88,15 +90,21 @@ def write_page(table: Table, results: Path) -> Path:
     return page
 
 
-def _about_data(runs: Sequence[Mapping[str, Any]]) -> str:
-    exact = "The published data and split" if runs[0]["exact_data"] else "**Not the published data**"
-    remark = f": {runs[0]['remark']}." if runs[0]["remark"] else "."
+def _is_published(table: Table, data: str) -> bool:
+    return any(data in row.published for row in table.rows)
+
+
+def _about_data(runs: Sequence[Mapping[str, Any]], *, published: bool) -> str:
+    # Where no number was published there is nothing that the data could be the same as.
+    exact = "The published data and split" if published else ""
+    exact = exact if runs[0]["exact_data"] else "**Not the published data**"
+    about = ": ".join(text for text in (exact, runs[0]["remark"]) if text)
     evaluation = ", ".join(f"{key} = {value:,}" for key, value in runs[0]["evaluation"].items())
     judged = [run["metrics"]["classifier_accuracy"] for run in runs if "classifier_accuracy" in run["metrics"]]
     judge = (
         f" The classifier that judges is right about {number('accuracy', judged[0])} of real images." if judged else ""
     )
-    return f"{exact}{remark} Evaluation: {evaluation or 'as by default'}.{judge}"
+    return f"{about[:1].upper()}{about[1:]}{'. ' if about else ''}Evaluation: {evaluation or 'as by default'}.{judge}"
 
 
 def _markdown(table: Table, data: str, runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -109,10 +117,13 @@ def _markdown(table: Table, data: str, runs: Sequence[Mapping[str, Any]]) -> lis
         mine = [run for run in runs if run["row"] == row.name]
         if not mine and data not in row.published:
             continue
-        line = [f"**{row.title}**" if data not in row.published else row.title]
+        line = [f"**{row.title}**" if _is_published(table, data) and data not in row.published else row.title]
         for metric in metrics:
             line += _cells(table, data, metric, row, runs)
         lines.append([*line, *_circumstances(mine)])
+    # Where nothing was published, nothing is said of it.
+    kept = [number for number, column in enumerate(zip(*lines[1:], strict=True)) if any(column)]
+    lines = [[line[number] for number in kept] for line in lines]
     rule = ["---"] + ["---:"] * (len(lines[0]) - 1)
     text = "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], rule, *lines[1:]])
     return [text, "Rows in bold are not in the published table." if any("**" in line[0] for line in lines) else ""]

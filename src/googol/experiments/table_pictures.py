@@ -1,4 +1,4 @@
-"""Pictures of the rows of a table: what their models draw under conditions, and the codes of images."""
+"""Pictures of the rows of a table: what their models draw, under conditions or none, and the codes of images."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from googol.experiments.table import Row, Table
 from googol.metrics import evaluating
 from googol.training import image_grid, to_png, write_file
 from googol.training.figures import latent_space
+from googol.training.figures import samples as draw_samples
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,24 +30,26 @@ def picture_path(results: Path, table: Table, row: Row, data: str, kind: str) ->
 
 
 def draw_pictures(where: Reproduction, cell: Cell) -> None:
-    """Draws what the table wants to see of a finished run, unless that is done: images under each of its choices of
-    conditions, and the codes of test images by their first condition.
+    """Draws what is to be seen of a finished run, unless that is done: of the adversarial ones samples; where the table
+    has choices of conditions, images under each of them, and the codes of test images by their first condition.
 
     Runs of other seeds than 0, and those that are not there, are left out.
     """
     choices, folder = cell.table.pictures[cell.data], where.folder(cell)
     weights = folder / "model.safetensors"
-    if not choices or cell.seed != 0 or not (folder / "model.json").is_file():
+    is_game = hasattr(cell.experiment().model, "critic_steps")
+    if not (choices or is_game) or cell.seed != 0 or not (folder / "model.json").is_file():
         return
     samples, codes = (picture_path(where.results, cell.table, cell.row, cell.data, kind) for kind in KINDS)
     if samples.exists() and samples.stat().st_mtime >= weights.stat().st_mtime:
         return
     run = open_run(folder)
+    data = run.load(split="test", data_dir=where.data_dir)
     with evaluating(run.model, seed=0):
-        figure = latent_space(run.model, run.load(split="test", data_dir=where.data_dir))
-        if figure is not None:
-            write_file(codes, to_png(figure))
-        write_file(samples, to_png(images_under(run, choices)))
+        drawn = images_under(run, choices) if choices else draw_samples(run.model, data)
+        for path, figure in ((codes, latent_space(run.model, data)), (samples, drawn)):
+            if figure is not None:
+                write_file(path, to_png(figure))
 
 
 @torch.no_grad()
@@ -80,14 +83,19 @@ def pictures_markdown(table: Table, data: str, rows: Sequence[Row], results: Pat
     shown = [row for row in rows if picture_path(results, table, row, data, "samples").is_file()]
     if not shown:
         return []
-    texts = {"samples": "rows of images, each drawn under the conditions beside it", "codes": "codes of test images"}
+    under = table.pictures[data]
+    texts = {"samples": "rows of images, each drawn under the conditions beside it" if under else "samples"}
+    texts["codes"] = "codes of test images"
     lines = [[row.title for row in shown], ["---"] * len(shown)]
     for kind in KINDS:
         paths = [picture_path(results, table, row, data, kind) for row in shown]
         cells = [(f"![{row.title}: {texts[kind]}]({path.name})", path) for row, path in zip(shown, paths, strict=True)]
-        lines.append([text if path.is_file() else "" for text, path in cells])
+        if any(path.is_file() for path in paths):
+            lines.append([text if path.is_file() else "" for text, path in cells])
     caption = (
         "Each row of images was drawn under the conditions beside it, and the others left open. Below, the codes of "
         "test images on their two principal axes, in the colours of their first condition."
+        if under
+        else "Samples of the models of seed 0."
     )
     return ["\n".join("| " + " | ".join(line) + " |" for line in lines), caption]

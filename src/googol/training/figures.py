@@ -103,7 +103,7 @@ def draw_figures(makers: Mapping[str, FigureMaker], model: Any, data: Dataset, f
 
 
 def samples(model: Any, data: Dataset) -> Figure | None:
-    """64 images drawn from the model; of points in the plane, as images of two pixels, some thousand."""
+    """64 images drawn from the model; of points in the plane, as images of two pixels, some thousand over the data."""
     if math.prod(data.image_shape) == 2:
         return _points({"data": data.pixels(slice(CODES)), "samples": model.sample(CODES)})
     return _pictures(model.sample(64), columns=8, title="samples")
@@ -273,10 +273,11 @@ def _images(model: Any, data: Dataset, count: int) -> Tensor:
 
 
 def _points(sets: Mapping[str, Tensor]) -> Figure:
-    figure, axes = _panels(len(sets), size=4)
-    for axis, (title, points) in zip(axes, sets.items(), strict=True):
-        axis.plot(*points.flatten(1).T.cpu().numpy(), ".", markersize=2)
-        axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=title)
+    figure, (axis,) = _panels(1, size=5)
+    for colour, (label, points) in zip((MISSING, "tab:blue"), sets.items(), strict=True):
+        axis.plot(*points.flatten(1).T.cpu().numpy(), ".", markersize=2, color=colour, label=label)
+    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axis.legend(markerscale=4, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
 
 
