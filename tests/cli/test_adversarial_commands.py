@@ -5,9 +5,11 @@ import re
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from torch import nn
 
 from googol.cli import main
 
@@ -58,7 +60,33 @@ def test_sample_and_evaluate(folder: Path, tmp_path: Path, capsys: pytest.Captur
     found = json.loads(capsys.readouterr().out)
     assert set(metrics.replace("-", "_").split(",")) <= found.keys()
     assert 1 <= found["modes"] <= 10
+    assert found["features"] == "classifier"
     assert set(found["parameters_each"]) == {"prior", "generator", "critic"}
+
+
+def test_images_without_labels_have_a_distance_by_inception(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = tmp_path / "plain.npz"
+    np.savez(images, images=np.random.RandomState(0).randint(256, size=(40, 8, 8), dtype=np.uint8))
+    evaluate = ["evaluate", str(folder), "--data", str(images), "-n", "20", "--json", "--metrics"]
+    assert main([*evaluate, "fid"]) == 2
+    error = capsys.readouterr().err
+    assert "plain.npz has no known conditions" in error
+    assert error.strip().endswith("features='inception' (--features inception) needs none")
+    assert main([*evaluate, "fid,modes"]) == 2
+    assert "--features" not in capsys.readouterr().err
+
+    class StandIn(nn.Flatten):
+        num_features = 64
+
+        def __init__(self, *, weights: str | None) -> None:
+            super().__init__()
+            assert weights == str(images)
+
+    monkeypatch.setattr("googol.experiments.evaluation.InceptionFeatures", StandIn)
+    assert main([*evaluate, "fid", "--features", "inception", "--weights", str(images)]) == 0
+    assert json.loads(capsys.readouterr().out)["features"] == "inception"
 
 
 def test_pictures_of_modes_and_of_the_prior(folder: Path, tmp_path: Path) -> None:
@@ -83,6 +111,19 @@ MISTAKES = [
         "a vamp-prior is made of posteriors, which this model has none of",
     ),
     (["train", "wgan", "--out", "new", "--clip", "0"], "clip must be positive, got 0.0"),
+    (["train", "wgan", "--out", "new", "--spectral-normalization"], "which makes their clipping void"),
+    (
+        ["train", "gan", "--data", "gaussian-grid", "--out", "new"],
+        "network:dcgan is for sides of at least 8 pixels, these images are 1 × 2: choose network:mlp",
+    ),
+    (
+        ["evaluate", "RUN", "--metrics", "fid", "--weights", "w.pth"],
+        "expected weights to be a file with those of inception features, got w.pth for classifier",
+    ),
+    (
+        ["evaluate", "RUN", "--metrics", "fid", "--features", "inception", "--weights", "w.pth"],
+        "expected weights to be a file with those of inception features, got w.pth for inception",
+    ),
     (["train", "wgan-gp", "--out", "new", "--critic-steps", "0"], "critic_steps must be at least 1, got 0"),
 ]
 

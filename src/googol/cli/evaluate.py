@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
@@ -53,11 +54,13 @@ class Evaluate:
     split: str = "test"
     """which of them: train, valid or test"""
     features: Literal["classifier", "inception"] = "classifier"
-    """whose features fid compares; inception needs pip install 'googol[fid]'"""
+    """whose features fid, precision, recall, density and coverage compare; inception needs pip install 'googol[fid]'"""
+    weights: Annotated[Path | None, arg(metavar="FILE")] = None
+    """weights of inception, instead of a download"""
     k: int = 100
     """samples for each image in iwae"""
     n: Annotated[int, arg(aliases=["-n"])] = 10_000
-    """images to generate for fid, and for condition-accuracy"""
+    """images to generate, for all metrics of generated images"""
     seed: int = 0
     """seed of all samples"""
     json: bool = False
@@ -76,6 +79,7 @@ class Evaluate:
             data=images,
             data_dir=self.data_dir,
             features=self.features,
+            weights=self.weights,
             k=self.k,
             n=self.n,
             seed=self.seed,
@@ -93,6 +97,8 @@ def _tell(name: str, value: Any, found: dict[str, Any]) -> None:
         if len(value) > 1:
             for part, each in value.items():
                 print(f"  {part:<20} {_number(each)}")
+    elif isinstance(value, str):
+        print(f"{name:<22} {value}")
     elif not name.endswith("_standard_error"):
         error = found.get(f"{name}_standard_error")
         print(f"{name:<22} {_number(value)}" if error is None else f"{name:<22} {value:8.2f} ± {error:.2f}")

@@ -58,7 +58,7 @@ class Modes(_Plot):
     rows: int = 8
     """pairs of samples"""
     columns: int = 12
-    """images from the one to the other"""
+    """images from the one to the other; one more than there are latents, and one index changes at a time"""
 
     def _content(self) -> bytes:
         from googol.experiments.hopping_figure import hopping_figure

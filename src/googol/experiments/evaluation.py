@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -21,6 +22,7 @@ def evaluate(
     split: str = "test",
     data_dir: str | None = None,
     features: Literal["classifier", "inception"] = "classifier",
+    weights: Path | str | None = None,
     k: int = 100,
     n: int = 10_000,
     seed: int = 0,
@@ -38,33 +40,45 @@ def evaluate(
             trained on.
         split: Which of them.
         data_dir: The folder of the data files.
-        features: What the Fréchet distance compares.
+        features: What the Fréchet distance, precision, recall, density and coverage compare.
+        weights: The file of the weights of Inception features, instead of a download.
         k: Samples for each image in the bound ``iwae``.
         n: Images to generate for the Fréchet distance, and for the accuracy of conditions.
         seed: Of all samples.
         progress: Show a bar on standard error.
 
+    Returns:
+        What :func:`googol.metrics.evaluate` returns, and which "features" were compared, if any were.
+
     Raises:
-        ValueError: A metric is unknown or not for this model, or the images do not suit it.
+        ValueError: A metric is unknown or not for this model, the images do not suit it, or there is no such file of
+            weights, or no use for it.
     """
+    if weights is not None and (features != "inception" or not Path(weights).is_file()):
+        raise ValueError(
+            f"expected weights to be a file with those of inception features, got {weights} for {features}"
+        )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run.model.to(device)
     names = metric_names(metrics) if metrics is not None else _all(run)
     images = data if isinstance(data, Dataset) else run.load(data, split, data_dir=data_dir)
     classifier = None
-    if set(names) & set(JUDGED) and (features == "classifier" or set(names) - {"fid", *NEIGHBOURS}):
+    of_features, judged = {"fid", *NEIGHBOURS} & set(names), set(names) & set(JUDGED)
+    if judged and (features == "classifier" or set(names) - of_features):
         if images.conditions.isnan().all():
             raise ValueError(
                 f"{', '.join(name for name in names if name in JUDGED)} needs a classifier, "
                 f"which cannot be trained: {images.name} has no known conditions"
+                + ("; features='inception' (--features inception) needs none" if judged == of_features else "")
             )
         train, test = (run.load(images.name, part, data_dir=data_dir) for part in ("train", "test"))
         classifier = cached_classifier(train, test, device=device, progress=progress)
         names = tuple(dict.fromkeys([*names, "classifier_accuracy"]))
-    extractor = (
-        InceptionFeatures().to(device) if features == "inception" and {"fid", *NEIGHBOURS} & set(names) else None
-    )
-    return measure(run.model, images, names, classifier=classifier, features=extractor, k=k, n=n, seed=seed)
+    extractor = None
+    if features == "inception" and of_features:
+        extractor = InceptionFeatures(weights=None if weights is None else str(weights)).to(device)
+    found = measure(run.model, images, names, classifier=classifier, features=extractor, k=k, n=n, seed=seed)
+    return found | ({"features": features} if of_features else {})
 
 
 def _all(run: Run) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The Fréchet distance between generated and real images."""
 
+import pickle
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
@@ -68,7 +69,7 @@ class InceptionFeatures(nn.Module):
 
         try:
             self.inception = NoTrainInceptionV3("inception-v3-compat", [str(self.num_features)], weights)
-        except (ModuleNotFoundError, OSError) as error:
+        except (ModuleNotFoundError, OSError, RuntimeError, pickle.UnpicklingError) as error:
             raise ValueError(
                 "Inception features need torch-fidelity (pip install 'googol[fid]') and its weights "
                 f"(from the network at first use, or a file): {error}"

@@ -26,7 +26,7 @@ class TrainingSettings:
     batch_size: int = 128
     """images in a batch, in each process"""
     learning_rate: float = 1e-3
-    """Adam's learning rate"""
+    """learning rate of the optimiser, which is Adam if the model does not say otherwise"""
     prior_learning_rate: float | None = 0.02
     """learning rate of the prior's parameters, but for networks in it; None for that of the rest"""
     schedule: Literal["cosine", "constant"] = "cosine"

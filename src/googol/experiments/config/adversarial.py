@@ -85,12 +85,20 @@ class GAN(_Adversarial):
 
 @dataclass(frozen=True)
 class WGAN(_Adversarial):
-    """A Wasserstein adversarial model whose critic has its weights clipped."""
+    """A Wasserstein adversarial model whose critic has its weights clipped; its optimiser is RMSprop."""
 
     training: ClassVar[Mapping[str, Any]] = _TRAINING | {"learning_rate": 5e-5, "batch_size": 64}
 
     clip: float = 0.01
     """largest absolute value of the weights of the critic"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.spectral_normalization:
+            raise ValueError(
+                "spectral_normalization divides by the size of the weights, which makes their clipping void: "
+                "take it with gan or wgan-gp"
+            )
 
     def build(self, image_shape: ImageShape, schema: Sequence[Condition]) -> models.WGAN:
         """The model, with weights to start from."""

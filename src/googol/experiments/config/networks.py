@@ -33,6 +33,15 @@ class _Convolutional:
         """The network from images to vectors."""
         raise NotImplementedError
 
+    def check(self, image_shape: ImageShape) -> None:
+        """Raises a ValueError that names a way out if images are too small to be halved three times."""
+        if min(image_shape[1:]) < 8:
+            size = " × ".join(map(str, image_shape[1:]))
+            raise ValueError(
+                f"network:{type(self).__name__.lower()} is for sides of at least 8 pixels, these images are {size}: "
+                "choose network:mlp"
+            )
+
     def joined_encoder(self, image_shape: ImageShape, latents: int, outputs: int) -> nn.Module:
         """The network from images and codes to vectors."""
         from torch import nn
@@ -63,12 +72,14 @@ class Conv(_Convolutional):
         """The network from images to vectors."""
         from googol.networks import ConvEncoder
 
+        self.check(image_shape)
         return ConvEncoder(image_shape, outputs, width=self.width)
 
     def decoder(self, latents: Sequence[int], image_shape: ImageShape) -> nn.Module:
         """The network from the codes of each layer to images."""
         from googol.networks import ConvDecoder
 
+        self.check(image_shape)
         return ConvDecoder(sum(latents), image_shape, width=self.width)
 
 
@@ -83,12 +94,14 @@ class DCGAN(_Convolutional):
         """The network from images to vectors."""
         from googol.networks import DCGANEncoder
 
+        self.check(image_shape)
         return DCGANEncoder(image_shape, outputs, width=self.width)
 
     def decoder(self, latents: Sequence[int], image_shape: ImageShape) -> nn.Module:
         """The network from the codes of each layer to images."""
         from googol.networks import DCGANDecoder
 
+        self.check(image_shape)
         return DCGANDecoder(sum(latents), image_shape, width=self.width)
 
 
