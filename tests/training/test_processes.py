@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import tiny_run
 import torch
-from tiny_run import StagedVAE, tiny_data
+from tiny_run import StagedVAE, TinyGame, tiny_data
 
-from googol.training import TrainingSettings, fit, load_weights
+from googol.training import TrainingSettings, fit, load_config, load_weights
 
 SETTINGS = {"epochs": 4, "learning_rate": 0.02, "warmup_steps": 3, "log_every": 4, "average_weights": 0.8}
 
@@ -46,6 +46,32 @@ def test_two_processes_learn_as_one_with_twice_the_batch(tmp_path: Path) -> None
         for name in ("loss", "reconstruction", "kl"):
             assert (row[name] == "") == (expected[name] == "") == (name == "kl" and row["epoch"] == "1")
             assert float(row[name] or 0) == pytest.approx(float(expected[name] or 0), rel=1e-3)
+
+
+def test_two_processes_play_a_game_as_one_with_twice_the_batch(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    settings = SETTINGS | {"schedule": "constant", "figure_every": None}
+    fit(TinyGame(), tiny_data(96), tiny_data(30, seed=1), one, TrainingSettings(accelerator="cpu", batch_size=16,
+        **settings))  # fmt: skip
+    program = [sys.executable, tiny_run.__file__, str(two), "--game", "--images", "96"]
+    subprocess.run([*program, "--settings", repr(settings | {"devices": 2, "batch_size": 8})], check=True)
+
+    ranks = [torch.load(two / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    torch.testing.assert_close(*ranks, rtol=0, atol=0)
+    start, alone, trained = TinyGame(), load_weights(TinyGame(), one), load_weights(TinyGame(), two)
+    torch.testing.assert_close(trained.state_dict(), alone.state_dict(), rtol=1e-3, atol=1e-4)
+    for name, parameters in start.players.items():
+        moved = [(a - b).abs().max() for a, b in zip(parameters, alone.players[name], strict=True)]
+        # The last bias of a critic moves what it says of all images alike, which their difference does not see.
+        assert sorted(moved)[1 if name == "critic" else 0] > 1e-3, name
+    assert load_config(one)["training"]["kept_step"] == load_config(two)["training"]["kept_step"]
+
+    assert len(rows(one)) == len(rows(two))
+    for row, expected in zip(rows(two), rows(one), strict=True):
+        # The diversity is a ratio in each batch, whose size differs.
+        for name in ("critic_loss", "critic_gap", "loss", "gap", "prior_entropy", "critic_gradient_norm"):
+            assert (row[name] == "") == (expected[name] == "")
+            assert float(row[name] or 0) == pytest.approx(float(expected[name] or 0), rel=1e-3, abs=1e-4)
 
 
 RING = """

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal, kl_divergence
 
 from googol.data import Condition, Dataset
+from googol.models import WGAN
+from googol.networks import MLPDecoder, MLPEncoder
 from googol.training import TrainingSettings, fit
 
 
@@ -96,17 +98,44 @@ class Announcing(StagedVAE):
         return super().loss(x, y)
 
 
+class NoisePrior(TinyPrior):
+    """Its samples are a location and the noise that it was given."""
+
+    noise: Tensor
+
+    def forward(self) -> Independent:
+        distribution = super().forward()
+        distribution.rsample = lambda shape: self.loc + self.noise  # type: ignore[method-assign]
+        distribution.sample = lambda shape: (self.loc + self.noise).detach()  # type: ignore[method-assign]
+        return distribution
+
+
+class TinyGame(WGAN):
+    """The noise of each generated image comes from an image, so that it is the same whichever process draws it."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        generator = nn.Sequential(MLPDecoder(2, (1, 4, 4), hidden=(8,)), nn.Sigmoid())
+        super().__init__(NoisePrior(), generator, MLPEncoder((1, 4, 4), 1, hidden=(8,)), clip=0.3, critic_steps=2)
+
+    def loss(self, x: Tensor, y: Tensor, player: str | None = None) -> dict[str, Tensor]:
+        self.prior.noise = 4 * x.flatten(1)[:, :2] - 2
+        return super().loss(x, y, player)
+
+
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--announce", action="store_true")
     parser.add_argument("--without-noise", action="store_true")
+    parser.add_argument("--game", action="store_true")
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--settings", type=eval, default={})
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    model = (Announcing if given.announce else StagedVAE)(noisy=not given.without_noise)
+    made = Announcing if given.announce else StagedVAE
+    model: nn.Module = TinyGame() if given.game else made(noisy=not given.without_noise)
     settings = TrainingSettings(accelerator="cpu", **given.settings)
     fit(model, tiny_data(given.images), tiny_data(30, seed=1), given.out, settings, resume=given.resume)
     if settings.devices > 1:
