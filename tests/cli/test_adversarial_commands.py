@@ -95,13 +95,18 @@ def test_pictures_of_modes_and_of_the_prior(folder: Path, tmp_path: Path) -> Non
     width, height = Image.open(modes).size
     assert width > 2 * height
     assert main(["plot", "prior", str(folder), "--out", str(prior)]) == 0
-    assert Image.open(prior).size[0] > 100
+    narrow = Image.open(prior).size[0]
+    pairs = ["--pair", "0,1", "--pair", "3,1", "--pair", "0,2"]
+    assert main(["plot", "prior", str(folder), "--overwrite", "--out", str(prior), *pairs]) == 0
+    assert Image.open(prior).size[0] > narrow > 100
 
 
 MISTAKES = [
     (["plot", "mode", "RUN", "--out", "a.png"], "unknown plot 'mode': expected one of 'modes', 'prior'"),
     (["plot", "modes", "RUN", "--out", "a.jpg"], "--out must end with .png, got a.jpg"),
     (["plot", "modes", "RUN", "--columns", "1", "--out", "a.png"], "expected at least one row and two columns"),
+    (["plot", "prior", "RUN", "--pair", "0,4", "--out", "a.png"], "two latents out of 0 to 3, got 0,4"),
+    (["plot", "prior", "RUN", "--pair", "0", "--out", "a.png"], "--pair must be the numbers of two latents such as"),
     (["evaluate", "RUN", "--metrics", "elbo"], "The metric elbo needs a model with a bound of log p(x); GAN is none"),
     (["sample", "RUN", "--given", "digit=3", "--out", "a.png"], "knows no conditions"),
     (["score", "RUN", "--out", "a.csv"], "has no bound of log p(x)"),

@@ -9,8 +9,10 @@ from torch.distributions import Independent
 from torch.distributions import Normal as TorchNormal
 
 from googol.data import Dataset
-from googol.distributions import Categorical, Normal, TensorRing
+from googol.distributions import Categorical, Mixture, Normal, TensorRing
+from googol.priors import NormalMixture, StandardNormal
 from googol.training import STANDARD_FIGURES, image_grid, to_png
+from googol.training.pairs import dependent_pairs, pair_density
 
 
 class RingModel(nn.Module):
@@ -74,6 +76,39 @@ def test_pairs_of_latents_of_a_ring_are_drawn() -> None:
     shown = [int(label[2:-1]) for axis in figure.axes for label in (axis.get_xlabel(), axis.get_ylabel())]
     assert len(set(shown)) == 4
     assert set(shown) <= set(range(5))
+
+
+def test_marginals_of_pairs_are_those_of_samples_and_densities() -> None:
+    """The marginal of a mixture integrates the third variable out, here by a sum over a fine grid."""
+    torch.manual_seed(0)
+    components = Independent(TorchNormal(torch.randn(4, 3).double(), torch.rand(4, 3).double() + 0.3), 1)
+    mixture = Mixture(torch.randn(4).double(), components)
+    third = torch.linspace(-9, 9, 2001, dtype=torch.float64)
+    z = torch.stack([torch.full_like(third, 0.7), third, torch.full_like(third, -0.2)], -1)
+    exact = mixture.log_prob(z).exp().sum() * (third[1] - third[0])
+    found = pair_density(mixture, (0, 2)).log_prob(torch.tensor([0.7, -0.2]).double()).exp()
+    torch.testing.assert_close(found, exact)
+
+
+def test_the_most_dependent_variables_are_found_also_without_correlation() -> None:
+    torch.manual_seed(0)
+    z = torch.randn(4000, 6)
+    z[:, 4] = 0.8 * z[:, 1] + 0.6 * z[:, 4]
+    z[:, 3] *= 1 + (z[:, 0].abs() > 1) * 3  # uncorrelated, but of a scale that the other one knows
+    assert dependent_pairs(z, 3)[:2] == [(1, 4), (0, 3)]
+    assert len({i for pair in dependent_pairs(z, 3) for i in pair}) == 6
+
+
+@pytest.mark.parametrize("made", [StandardNormal(5), NormalMixture(5, components=3)])
+def test_priors_of_many_latents_are_drawn_over_the_pairs_that_are_asked_for(made: nn.Module) -> None:
+    model = nn.Module()
+    model.prior = made
+    with torch.no_grad():
+        figure = STANDARD_FIGURES["prior"](model, tiny_data(5), [(3, 1), (0, 4)])
+        labels = [(axis.get_xlabel(), axis.get_ylabel()) for axis in figure.axes]
+        assert labels == [("z[1]", "z[3]"), ("z[0]", "z[4]")]
+        with pytest.raises(ValueError, match="expected a pair of two latents out of 0 to 4, got 1,5"):
+            STANDARD_FIGURES["prior"](model, tiny_data(5), [(1, 5)])
 
 
 def test_ellipses_are_the_components_of_the_marginal() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from googol.cli import arguments as shared
 from googol.data import unknown
 from googol.experiments import open_run
-from googol.training import STANDARD_FIGURES, to_png, write_file
+from googol.training import to_png, write_file
+from googol.training.figures import prior as draw_prior
 
 HELP = """\
 usage: googol plot {PLOTS} RUN --out PICTURE
@@ -26,7 +28,7 @@ plots:
 
 Examples:
   googol plot modes RUN --out modes.png
-  googol plot prior RUN --out prior.png
+  googol plot prior RUN --pair 0,1 --pair 2,5 --out prior.png
   googol plot latent RUN RUN2 --out latent.png"""
 
 
@@ -85,6 +87,9 @@ class Prior(_PlotOfCodes):
 
     folder: shared.RunFolder
     """folder of a finished run"""
+    pair: Annotated[UseAppendAction[list[str]], arg(metavar="I,J")] = field(default_factory=list)
+    """numbers of two latents; repeat it for several pairs. By default those that tell most about images, or of a model
+    without codes of images those that depend most on each other"""
 
     def _content(self) -> bytes:
         from googol.metrics import evaluating
@@ -92,10 +97,17 @@ class Prior(_PlotOfCodes):
         run = open_run(self.folder)
         images = run.load(self.data, self.split, data_dir=self.data_dir)
         with evaluating(run.model, seed=self.seed):
-            figure = STANDARD_FIGURES["prior"](run.model, images)
+            figure = draw_prior(run.model, images, [_pair(text) for text in self.pair] or None)
         if figure is None:
             raise ValueError(f"the prior of the run in {self.folder} has no density over pairs of latents to draw")
         return to_png(figure)
+
+
+def _pair(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+),(\d+)", text)
+    if match is None:
+        raise ValueError(f"--pair must be the numbers of two latents such as 0,1, got {text}")
+    return int(match[1]), int(match[2])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from torch import Tensor
 from googol.data import Dataset
 from googol.distributions import TensorRing, TensorRingDistribution
 from googol.training.checkpoints import write_file
+from googol.training.pairs import active_pairs, dependent_pairs, pair_density
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -141,33 +142,42 @@ def latent_space(model: Any, data: Dataset) -> Figure | None:
     return figure
 
 
-def prior(model: Any, data: Dataset) -> Figure | None:
+def prior(model: Any, data: Dataset, pairs: Sequence[tuple[int, int]] | None = None) -> Figure | None:
     """The density of the prior over pairs of latent variables, with codes drawn from q(z given x), or else from it.
 
     Of a tensor ring, the components are shown too: an ellipse at one standard deviation for each pair of
-    components, the darker the more probable. The pairs are those of the latent variables that tell most
-    about the image.
+    components, the darker the more probable. The pairs, if they are not given, are those of the latent variables that
+    tell most about the image, or else the most dependent ones under the prior.
+
+    Raises:
+        ValueError: A pair is not one of two latent variables.
     """
     if not hasattr(model, "prior"):
         return None
     distribution = model.prior()
-    codes, others = _codes(model, data) if hasattr(model, "posterior") else [distribution.sample((CODES,))] * 2
-    is_ring = isinstance(distribution, TensorRingDistribution)
-    if codes.shape[1] < 2 or not (is_ring or tuple(distribution.event_shape) == (2,)):
+    codes, others = _codes(model, data) if hasattr(model, "posterior") else (distribution.sample((CODES,)), None)
+    latents = codes.shape[1]
+    if latents < 2:
         return None
-    dots = "codes of images" if hasattr(model, "posterior") else "samples"
-    # Codes drawn twice for the same image vary together as much as their mean varies between images.
-    activity = ((codes - codes.mean(0)) * (others - others.mean(0))).mean(0)
-    order = activity.argsort(descending=True).tolist()[: 2 * PANELS]
-    pairs = [sorted(order[i : i + 2]) for i in range(0, len(order) - 1, 2)]
+    pairs = None if pairs is None else [(min(pair), max(pair)) for pair in pairs]
+    for pair in pairs or ():
+        if len(set(pair)) != 2 or not all(0 <= i < latents for i in pair):
+            raise ValueError(f"expected a pair of two latents out of 0 to {latents - 1}, got {pair[0]},{pair[1]}")
+    if pairs is None:
+        pairs = dependent_pairs(codes, PANELS) if others is None else active_pairs(codes, others, PANELS)
+    densities = [pair_density(distribution, pair) for pair in pairs]
+    if None in densities:
+        return None
+    is_ring = isinstance(distribution, TensorRingDistribution)
     figure, axes = _panels(len(pairs), size=4)
-    for axis, pair in zip(axes, pairs, strict=True):
-        _contours(axis, distribution.marginal(pair) if is_ring else distribution, codes[:, pair])
+    for axis, pair, density in zip(axes, pairs, densities, strict=True):
+        _contours(axis, density, codes[:, pair])
         if is_ring:
-            draw_components(axis, distribution.marginal(pair))
+            draw_components(axis, density)
         axis.plot(*codes[:500, pair].T.cpu().numpy(), ".", color="black", markersize=1.5, alpha=0.5)
         axis.set(xlabel=f"z[{pair[0]}]", ylabel=f"z[{pair[1]}]")
-    figure.suptitle(f"prior: density, components (ellipses), {dots} (dots)")
+    dots = "samples" if others is None else "codes of images"
+    figure.suptitle(f"prior: density, {'components (ellipses), ' if is_ring else ''}{dots} (dots)")
     return figure
 
 
