@@ -47,6 +47,7 @@ def test_a_run_learns_and_leaves_everything(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path)).Reload()
     assert [event.value for event in events.Scalars("valid/loss")] == pytest.approx(losses)
     names = {"samples.png", "reconstructions.png", "latent_space.png", "prior.png"}
+    names |= {"samples-0002.png", "samples-0004.png"}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == names
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
     assert load_config(tmp_path) == {"latents": 2, "training": result.about}
@@ -206,6 +207,14 @@ def test_a_figure_that_fails_is_left_out(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="figure broken was not drawn: .*no ink"):
         train(TinyVAE(), tmp_path, epochs=1, figures={"broken": broken, "samples": STANDARD_FIGURES["samples"]})
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["samples.png"]
+
+
+def test_a_few_samples_are_kept_in_the_course_of_training(tmp_path: Path) -> None:
+    train(TinyVAE(), tmp_path, epochs=11, figures={"samples": STANDARD_FIGURES["samples"]}, figure_every=2)
+    names = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert names == ["samples-0002.png", "samples-0004.png", "samples-0008.png", "samples.png"]
+    contents = [(tmp_path / "figures" / name).read_bytes() for name in names]
+    assert len(set(contents)) == 4
 
 
 def test_figures_do_not_disturb_training(tmp_path: Path) -> None:

@@ -103,6 +103,12 @@ def draw_figures(makers: Mapping[str, FigureMaker], model: Any, data: Dataset, f
             write_file(folder / f"{name}.png", to_png(figure))
 
 
+def keep_figure(path: Path, name: str) -> None:
+    """Copies a picture, if it was drawn, under another name beside it, where the next one will not replace it."""
+    if path.is_file():
+        write_file(path.with_name(name), path.read_bytes())
+
+
 def samples(model: Any, data: Dataset) -> Figure | None:
     """64 images drawn from the model; of points in the plane, as images of two pixels, some thousand over the data."""
     if math.prod(data.image_shape) == 2:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from googol.data import Dataset, batches
 from googol.training.checkpoints import disk_space_errors, load_checkpoint, save_checkpoint, save_model
 from googol.training.control import StopSignal, TrainingInterrupted, any_process, seed_everything
-from googol.training.figures import FigureMaker, draw_figures
+from googol.training.figures import FigureMaker, draw_figures, keep_figure
 from googol.training.history import History, NonFiniteLossError, RunningMeans
 from googol.training.learner import Learner, batches_per_step
 from googol.training.progress import Progress, StoppedBy, TrainingResult
@@ -66,7 +66,8 @@ def fit(
         out: The folder of the run: `checkpoints/`, `metrics.csv`, `figures/`, TensorBoard's events, and at
             the end `model.safetensors` and `model.json`.
         settings: The settings.
-        figures: What to draw while training: `figures/NAME.png` for each name.
+        figures: What to draw while training: `figures/NAME.png` for each name, and a few of the samples are kept as
+            `figures/samples-EPOCH.png`.
         config: What is needed to build the model again; goes into `model.json`, with the result under "training".
         resume: Go on with the run in `out`, from its start if it has no checkpoint yet.
 
@@ -220,6 +221,9 @@ class _Run:
         self.write_row("valid", terms)
         if self.settings.figure_every and (epoch + 1) % self.settings.figure_every == 0:
             self.draw(model)
+            # Of the first, second, fourth, eighth … drawing: a few pictures tell the course of any training.
+            if ((epoch + 1) // self.settings.figure_every).bit_count() == 1 and self.fabric.is_global_zero:
+                keep_figure(self.out / "figures" / "samples.png", f"samples-{epoch + 1:04}.png")
         self.save_if_due()
 
     def is_better(self, terms: dict[str, float]) -> bool:
