@@ -20,6 +20,7 @@ from googol.models import WGAN
 from googol.networks import MLPDecoder, MLPEncoder
 from googol.priors import NormalMixture
 from googol.training import TrainingInterrupted, TrainingSettings, fit, load_checkpoint, load_config
+from googol.training.checkpoints import save_checkpoint
 from googol.training.learner import Learner, batches_per_step
 
 SHAPE = (1, 4, 4)
@@ -163,6 +164,19 @@ def test_a_game_that_was_stopped_is_watched_as_if_it_had_not_been(tmp_path: Path
     with pytest.warns(UserWarning, match="diverged"):
         parts = fit(Bursting(range(3)), *data, tmp_path / "parts", options, resume=True)
     assert (parts.kept_step, parts.diagnosis) == (whole.kept_step, whole.diagnosis)
+
+
+def test_a_game_whose_checkpoint_is_older_than_the_watch_goes_on(tmp_path: Path) -> None:
+    data, options = (tiny_data(40), tiny_data(20, seed=1)), settings(epochs=3, log_every=1)
+    with pytest.raises(TrainingInterrupted):
+        fit(Interrupted(range(3)), *data, tmp_path / "run", options)
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    state = load_checkpoint(path)
+    del state["watch"], state["progress"]["kept_step"]
+    save_checkpoint(path, state)
+    result = fit(Collapsing(range(3)), *data, tmp_path / "run", options, resume=True)
+    assert result.epochs == 3
+    assert result.kept_step is not None
 
 
 def test_patience_ends_a_run_that_stays_collapsed(tmp_path: Path) -> None:

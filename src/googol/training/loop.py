@@ -308,8 +308,11 @@ class _Run:
         self.learner.load_state_dict(state["learner"])
         self.means.load_state_dict(state["means"])
         self.progress, self.best_weights = progress, state["best_weights"]
-        if self.watch is not None:
+        if self.watch is not None and "watch" in state:
             self.watch = Watch(**state["watch"])
+        elif self.best_weights is not None:
+            # Written before games were watched, which begins here; the good weights are of this step or earlier.
+            progress.kept_step = progress.kept_step or progress.step
 
     # What the methods above share.
 
