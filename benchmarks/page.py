@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from benchmarks.tensor_ring import OUT
+from benchmarks.tensor_ring import OUT, parse_size
 from benchmarks.timing import write
 from googol.training import to_png, write_file
 
@@ -36,32 +35,6 @@ PICTURES = {
     ),
     "history.png": ("Ratios over the dates of the measurements", "The same ratios over time, so that a loss is seen."),
 }
-
-
-class Size(NamedTuple):
-    """What was measured, as its row is named in ``grid.json``."""
-
-    what: str
-    variables: int
-    components: int
-    rank: int
-    batch: int
-
-
-def parse_size(text: str) -> Size:
-    """The size that a row of densities names.
-
-    Example:
-        >>> parse_size("forward: N 10, rank 20, batch 128")
-        Size(what='forward', variables=100, components=10, rank=20, batch=128)
-        >>> parse_size("forward + backward: 16 variables, N 20, rank 10, batch 1024").variables
-        16
-    """
-    match = re.fullmatch(r"(.+): (?:(\d+) variables, )?N (\d+), rank (\d+), batch (\d+)", text)
-    if match is None:
-        raise ValueError(f"expected the name of a density's row, got {text!r}")
-    what, variables, *rest = match.groups()
-    return Size(what, int(variables or 100), *map(int, rest))
 
 
 def draw_grid(path: Path, rows: list[dict[str, float | str]], key: str, label: str) -> None:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,25 +44,6 @@ variables.
 """
 
 
-def limits(rows: list[Row]) -> str:
-    """What bounds the ratios, from the rows of densities without a gradient."""
-    by_rank: dict[str, list[float]] = {}
-    for row in rows:
-        rank = re.search(r"^forward: N .* rank (\d+), batch 128$", str(row["what"]))
-        if rank:
-            by_rank.setdefault(rank[1], []).append(float(row["of the matrix rate"]) / float(row["ratio"]))
-    found = {rank: sum(shares) / len(shares) for rank, shares in by_rank.items()}
-    each = "; ".join(
-        f"at rank {rank} and 128 rows at {share:.0%}: {1 / share:.0f} times" for rank, share in found.items()
-    )
-    return (
-        "What bounds the ratios: a large matrix product runs at the *matrix rate*, and the formula's own operations,\n"
-        "2 d B (m³ + N m²) of them for a density and three times as many with its gradient, take that long at least. "
-        "So much of that rate the plain algorithm reaches, and so many times as fast is a program at the full rate: "
-        f"{each}. "
-    )
-
-
 def bytes_of_plain(components: int, rank: int, batch: int, variables: int, grad: bool) -> float:
     """About what the plain algorithm keeps: products of densities and cores, and for a gradient three matrices
     a row and variable.
@@ -72,6 +54,32 @@ def bytes_of_plain(components: int, rank: int, batch: int, variables: int, grad:
 def _size(components: int, rank: int, batch: int, variables: int) -> str:
     size = f"N {components}, rank {rank}, batch {batch}"
     return size if variables == VARIABLES else f"{variables} variables, {size}"
+
+
+class Size(NamedTuple):
+    """What was measured, as its row is named."""
+
+    what: str
+    variables: int
+    components: int
+    rank: int
+    batch: int
+
+
+def parse_size(text: str) -> Size:
+    """The size that a row of densities names.
+
+    Example:
+        >>> parse_size("forward: N 10, rank 20, batch 128")
+        Size(what='forward', variables=100, components=10, rank=20, batch=128)
+        >>> parse_size("forward + backward: 16 variables, N 20, rank 10, batch 1024").variables
+        16
+    """
+    match = re.fullmatch(r"(.+): (?:(\d+) variables, )?N (\d+), rank (\d+), batch (\d+)", text)
+    if match is None:
+        raise ValueError(f"expected the name of a density's row, got {text!r}")
+    what, variables, *rest = match.groups()
+    return Size(what, int(variables or VARIABLES), *map(int, rest))
 
 
 def log_densities(
@@ -118,6 +126,23 @@ def log_densities(
         if what != "forward" and not in_grid:
             row["memory ratio"] = peak_memory(lambda: backward("plain")) / peak_memory(lambda: backward("ours"))
         yield row
+
+
+def limits(rows: list[Row]) -> str:
+    """What bounds the ratios, from the rows of densities of rings."""
+    each = []
+    for row in rows:
+        size = parse_size(str(row["what"]))
+        if size.what == "forward":
+            share = float(row["of the matrix rate"]) / float(row["ratio"])
+            name = _size(size.components, size.rank, size.batch, size.variables)
+            each.append(f"{name} at {share:.0%}: {1 / share:.0f} times")
+    return (
+        "What bounds the ratios: a large matrix product runs at the *matrix rate*, and the formula's own operations,\n"
+        "2 d B (m³ + N m²) of them for a density and three times as many with its gradient, take that long at least. "
+        "So much of that rate the plain algorithm reaches, and so many times as fast is a program at the full rate: "
+        f"{'; '.join(each)}. "
+    )
 
 
 def samples(rank: int, count: int, given: str = "") -> Row:
@@ -269,10 +294,10 @@ def main() -> None:
     if given.full:
         whole_grid(int(numbers[1]), int(numbers[2]), given.threads)
         return
-    rows: list[Row] = []
+    of_rings: list[Row] = []
     for sizes in ((10, 10, 128), (10, 20, 128), (10, 40, 128), (10, 10, 1024), (10, 20, 1024), (20, 20, 1024)):
-        rows += log_densities(*sizes)
-    rows += log_densities(10, 20, 128, boundary="train")
+        of_rings += log_densities(*sizes)
+    rows = [*of_rings, *log_densities(10, 20, 128, boundary="train")]
     for count in (128, 10_000):
         rows += [samples(20, count), samples(20, count, "ten")]
     rows.append(samples(20, 1000, "half"))
@@ -292,7 +317,7 @@ def main() -> None:
         f"`make bench`: 100 variables, float32, medians of runs in turns, {threads}. A train is compared with the "
         "plain ring. The matrix rate counts the formula's own operations. Earlier ratios are in `history.csv`.\n\n"
         f"{ratios}\n\nThe cost is linear in the number of variables (N 10, rank 20, batch 128):\n\n{per_variable}\n\n"
-        f"{scaling}{limits(rows)}{LIMITS}"
+        f"{scaling}{limits(of_rings)}{LIMITS}"
     )
     asked = markdown_table(["question, rank 20, 128 rows", "ms", "in densities"], questions(20, 128))
     page += f"\nWhat else is asked of a ring:\n\n{asked}\n"

@@ -15,8 +15,8 @@ from test_numbers import log_of_cores
 from torch import Tensor
 
 from googol.distributions import Categorical, Normal, TensorRing
-from googol.distributions.chain import Chain
-from googol.distributions.logarithms import log_matmul, log_product_tree, log_sum_exp
+from googol.distributions.chain import Chain, product_tree
+from googol.distributions.logarithms import log_matmul, log_sum_exp
 
 BOUNDARIES = ["ring", "train"]
 NAN = math.nan
@@ -54,7 +54,7 @@ def test_the_tree_is_of_all_products():
     whole = links[0]
     for link in links[1:]:
         whole = log_sum_exp(whole.unsqueeze(-1) + link, -2)
-    levels = log_product_tree(links)
+    levels = product_tree(links, logarithms=True)
     assert [len(level) for level in levels] == [8, 4, 2, 1]
     torch.testing.assert_close(levels[-1][0], whole)
 

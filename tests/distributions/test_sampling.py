@@ -377,3 +377,9 @@ def test_temperature_scales_the_distances_from_the_means_of_components(boundary)
     assert torch.equal(full[:, 1], none[:, 1])
     with pytest.raises(ValueError, match="temperature must be at least 0"):
         joint.sample((1,), temperature=-1.0)
+    torch.manual_seed(0)
+    each = joint.sample((1000,), temperature=torch.tensor([1.0, 1.0, 0.0]))
+    assert torch.equal(each[:, :2], full[:, :2])
+    assert torch.equal(each[:, 2], none[:, 2])
+    with pytest.raises(ValueError, match=r"temperature must have the shape \(3,\), got \(2,\)"):
+        joint.sample((1,), temperature=torch.ones(2))

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from googol.distributions import blocks
 from googol.distributions.blocks import Boundary
-from googol.distributions.logarithms import log_matmul, log_product_tree, log_sum_exp
+from googol.distributions.logarithms import log_matmul, log_sum_exp
 from googol.distributions.products import log_of_sums
 
 _P = ParamSpec("_P")
@@ -193,8 +193,7 @@ class Chain:
         _, lost = log_of_sums(joint.sum(-1), left.log_scale + right.log_scale, left.bound + right.bound)
         posterior = joint / joint.sum(-1, keepdim=True)
         if bool(lost.any()):
-            log_left = first.log_product(before[:, lost], self.boundary)
-            log_joint = log_left + second.log_product(after[:, lost], self.boundary)
+            log_joint = first.log_product(before[:, lost]) + second.log_product(after[:, lost])
             posterior[lost] = log_sum_exp(log_joint, -2).softmax(-1).to(posterior.dtype)
         return posterior
 
@@ -216,14 +215,30 @@ class Chain:
         """The logarithms of the matrices A_j, in double precision: ``(n, B, m, m)``."""
         return log_matmul(log_weights, self.log_cores.flatten(-2)).unflatten(-1, (self.rank, self.rank))
 
-    def log_product(self, log_weights: Tensor, boundary: Boundary) -> Tensor:
+    def log_product(self, log_weights: Tensor) -> Tensor:
         """The logarithms of ``A_1 … A_n``, ``(B, m, m)``, or of ``1ᵀ A_1 … A_n``, ``(B, 1, m)``; no links are one."""
-        links = self.log_links(log_weights)
-        start = torch.eye(self.rank).log() if boundary == "ring" else torch.zeros(1, self.rank)
-        product = start.to(links).expand(log_weights.shape[1], -1, -1)
-        for link in links.unbind(0):
+        product = self.start(log_weights.shape[1], logarithms=True)
+        for link in self.log_links(log_weights).unbind(0):
             product = log_matmul(product, link)
         return product
+
+    def start(self, rows: int, *, logarithms: bool = False) -> Tensor:
+        """What products start from: identities ``(B, m, m)`` for a ring, ones ``(B, 1, m)`` for a train."""
+        dtype = torch.float64 if logarithms else self.cores.dtype
+        start = torch.eye(self.rank) if self.boundary == "ring" else torch.ones(1, self.rank)
+        start = start.to(self.cores.device, dtype)
+        return (start.log() if logarithms else start).expand(rows, -1, -1)
+
+    def following(self, links: Tensor, *, logarithms: bool = False) -> list[Tensor]:
+        """What follows each of the links ``(n, B, m, m)``: a matrix for a ring, a vector for a train.
+
+        Their shapes are ``(B, m, m)`` and ``(B, m, 1)``, and the largest entry is one; or, of links that are given by
+        logarithms, those.
+        """
+        found = [self.start(links.shape[1], logarithms=logarithms).mT]
+        for link in reversed(links.unbind(0)[1:]):
+            found.append(times(link, found[-1], logarithms=logarithms))
+        return found[::-1]
 
     def reversed(self) -> Chain:
         """The chain of the transposed matrices in reverse, whose product is the transpose of this one's."""
@@ -282,29 +297,36 @@ class Chain:
         if start == end:
             return None
         gap = self.select(list(range(start, end)))
-        return log_product_tree(gap.log_links(gap.log_scale.new_zeros(end - start, 1, gap.cores.shape[1]))[:, 0])[-1]
+        links = gap.log_links(gap.log_scale.new_zeros(end - start, 1, gap.cores.shape[1]))
+        return product_tree(links[:, 0], logarithms=True)[-1]
 
     def _log_domain(self, log_weights: Tensor) -> Tensor:
         """The sum computed with logarithms of all entries: slower, and right wherever products underflow."""
         size = max(1, _LOG_ENTRIES // (len(self) * self.rank**2))
-        products = [self.log_product(block, self.boundary) for block in log_weights.split(size, 1)]
+        products = [self.log_product(block) for block in log_weights.split(size, 1)]
         if self.boundary == "ring":
             return torch.cat([log_sum_exp(product.diagonal(dim1=1, dim2=2), -1) for product in products])
         return torch.cat([log_sum_exp(product.flatten(1), -1) for product in products])
 
 
-def product_tree(links: Tensor) -> list[Tensor]:
+def product_tree(links: Tensor, *, logarithms: bool = False) -> list[Tensor]:
     """Products of 1, 2, 4 … neighbouring links ``(n, m, m)``, up to that of all, with a largest entry of one.
 
     In double precision, and filled up with identities to a power of two: ``(2**k, m, m)``, …, ``(2, m, m)``,
-    ``(1, m, m)``.
+    ``(1, m, m)``. With ``logarithms`` the links are given by those, and so are the products, which keep their size.
     """
     n, m, _ = links.shape
-    filling = torch.eye(m, dtype=torch.float64, device=links.device).expand(2 ** (n - 1).bit_length() - n, -1, -1)
+    identity = torch.eye(m, dtype=torch.float64, device=links.device)
+    filling = (identity.log() if logarithms else identity).expand(2 ** (n - 1).bit_length() - n, -1, -1)
     levels = [torch.cat([links.double(), filling])]
     while len(levels[-1]) > 1:
-        levels.append(rescaled(levels[-1][::2] @ levels[-1][1::2]))
+        levels.append(times(levels[-1][::2], levels[-1][1::2], logarithms=logarithms))
     return levels
+
+
+def times(a: Tensor, b: Tensor, *, logarithms: bool = False) -> Tensor:
+    """The products of matrices with a largest entry of one, or of matrices that are given by logarithms, by those."""
+    return log_matmul(a, b) if logarithms else rescaled(a @ b)
 
 
 def rescaled(product: Tensor) -> Tensor:

@@ -112,9 +112,9 @@ class Emissions:
             parts.append(self._pad(part.to(self._like)))
         return self._in_order(parts).masked_fill(missing, 0.0)
 
-    def sample(self, index: Tensor, temperature: float = 1.0) -> Tensor:
+    def sample(self, index: Tensor, temperature: Tensor | None = None) -> Tensor:
         """Values drawn given the indices ``(n, B)``, of shape ``(B, n)``, their distances from the means of their
-        components multiplied by the temperature.
+        components multiplied by the temperatures, ``(n,)``.
 
         Values that are known to lie in an interval are not moved farther from the means than they were drawn, since
         they could leave it.
@@ -125,11 +125,11 @@ class Emissions:
             drawn = {name: parameter.detach().gather(1, chosen) for name, parameter in parameters.items()}
             parts.append(self._kind(positions).sample(drawn, chosen).to(self._like.dtype))
         values = self._in_order(parts)
-        if temperature != 1.0:
+        if temperature is not None:
             means = self.moments()[0].gather(1, index)
-            anywhere = torch.tensor([v.support is constraints.real for v in self.variables], device=values.device)
-            factors = torch.where(anywhere, temperature, min(temperature, 1.0)).to(values).unsqueeze(-1)
-            values = means.lerp(values, factors)
+            anywhere = torch.tensor([v.support is constraints.real for v in self.variables])
+            factors = torch.where(anywhere, temperature, temperature.clamp(max=1.0))
+            values = means.lerp(values, factors.to(values).unsqueeze(-1))
         return values.mT
 
     def moments(self) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,6 @@ from torch.autograd.function import once_differentiable
 
 from googol.distributions.chain import Chain, full_precision
 from googol.distributions.emissions import Emissions
-from googol.distributions.rosenblatt import following
 
 # The most numbers in the matrices of all links of a block of samples.
 _NUMBERS = 2**23
@@ -103,7 +102,7 @@ def _block(
         remaining = iter(parameters)
         emissions = emissions.map(lambda _: next(remaining))
         known = emissions.log_prob(evidence[at])  # (n, R, N)
-        after = torch.stack(following(chain, chain.links(known)))  # (n, R, m, r)
+        after = torch.stack(chain.following(chain.links(known)))  # (n, R, m, r)
         after = after.unsqueeze(1).expand(-1, len(drawn), -1, -1, -1).flatten(1, 2)
         values = torch.where(is_open, drawn, evidence[at].detach()).flatten(0, 1)  # (B, n)
         fixed = evidence[at].isnan().logical_not().expand(len(drawn), -1, -1).flatten(0, 1)
@@ -140,9 +139,7 @@ def _block(
 
 def _products(chain: Chain, links: Tensor) -> tuple[Tensor, Tensor]:
     """The product of the links before each, ``(n, B, r, m)``, at most one, and what each step was divided by."""
-    ring = chain.boundary == "ring"
-    product = torch.eye(chain.rank).to(links) if ring else links.new_ones(1, chain.rank)
-    product = product.expand(links.shape[1], -1, -1)
+    product = chain.start(links.shape[1])
     products, scales = [], []
     for link in links.unbind(0):
         products.append(product)

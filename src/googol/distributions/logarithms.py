@@ -60,18 +60,5 @@ def log_matmul(a: Tensor, b: Tensor) -> Tensor:
     return result
 
 
-def log_product_tree(links: Tensor) -> list[Tensor]:
-    """Products of 1, 2, 4 … neighbouring links ``(n, m, m)``, up to that of all, by logarithms.
-
-    Filled up with identities to a power of two: ``(2**k, m, m)``, …, ``(2, m, m)``, ``(1, m, m)``.
-    """
-    n, m, _ = links.shape
-    filling = torch.eye(m, dtype=torch.float64, device=links.device).log().expand(2 ** (n - 1).bit_length() - n, -1, -1)
-    levels = [torch.cat([links.double(), filling])]
-    while len(levels[-1]) > 1:
-        levels.append(log_matmul(levels[-1][::2], levels[-1][1::2]))
-    return levels
-
-
 def _finite(peak: Tensor) -> Tensor:
     return torch.where(peak.isfinite(), peak, 0.0)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from googol.distributions.chain import Chain, full_precision, rescaled
+from googol.distributions.chain import Chain, full_precision, times
 from googol.distributions.emissions import Emissions
 from googol.distributions.logarithms import log_matmul
 from googol.distributions.variables import Parameters, Variable
@@ -79,7 +79,7 @@ def _one_by_one(
     """Values of all variables, ``(S, R, n)``: those wanted and open are chosen, one given those before it."""
     is_open = rows.isnan().any(0).tolist()
     evidence = emissions.log_prob(rows)  # (n, R, N)
-    around = (_Products if chain.is_mild else _LogProducts)(chain, evidence, count)
+    around = _Around(chain, evidence, count)
     values = []
     for j in range(len(chain)):
         if j not in wanted or not is_open[j]:
@@ -96,23 +96,25 @@ def _one_by_one(
     return torch.stack(values, -1)
 
 
-class _Products:
+class _Around:
     """The products of the links before a variable and of those after it, which give the weights of its components.
 
-    p(s_j given z_<j and the evidence) is linear in the core of s_j.
+    p(s_j given z_<j and the evidence) is linear in the core of s_j. Where entries that count could vanish from the
+    products, all is by logarithms.
     """
 
     def __init__(self, chain: Chain, evidence: Tensor, count: int) -> None:
+        self.logarithms = not chain.is_mild
         self.remaining = chain.unbind()[::-1]
-        self.after = following(chain, chain.links(evidence))[::-1]
-        start = (
-            torch.eye(chain.rank).to(chain.cores) if chain.boundary == "ring" else chain.cores.new_ones(1, chain.rank)
-        )
-        self.before = start.expand(count, evidence.shape[1], -1, -1)
+        self.after = chain.following(self._links(chain, evidence), logarithms=self.logarithms)[::-1]
+        self.before = chain.start(evidence.shape[1], logarithms=self.logarithms).expand(count, -1, -1, -1)
 
     def weights(self, components: int) -> Tensor:
         """Those of the next variable, ``(S, R, N)``."""
         chain = self.remaining[-1].select([0], components)
+        if self.logarithms:
+            around = log_matmul(self.after[-1], self.before).mT.flatten(-2)
+            return log_matmul(around.unsqueeze(-2), chain.log_cores[0].flatten(-2).mT).squeeze(-2).softmax(-1)
         around = (self.after[-1] @ self.before).mT.flatten(-2)
         weights = around @ chain.cores[0].flatten(-2).mT * (chain.log_scale[0] - chain.log_scale.amax()).exp()
         return weights / weights.sum(-1, keepdim=True)
@@ -121,43 +123,11 @@ class _Products:
         """Goes on to the next variable, given the log-weights of this one's components, ``(S, R, N)``."""
         chain = self.remaining.pop().select([0], log_weights.shape[-1])
         self.after.pop()
-        links = chain.links(log_weights.flatten(0, 1).unsqueeze(0))[0].unflatten(0, log_weights.shape[:2])
-        self.before = rescaled(self.before @ links)
+        links = self._links(chain, log_weights.flatten(0, 1).unsqueeze(0))[0].unflatten(0, log_weights.shape[:2])
+        self.before = times(self.before, links, logarithms=self.logarithms)
 
-
-class _LogProducts:
-    """The same by logarithms, for matrices of whose products entries that count could vanish."""
-
-    def __init__(self, chain: Chain, evidence: Tensor, count: int) -> None:
-        self.remaining = chain.unbind()[::-1]
-        is_ring = chain.boundary == "ring"
-        end = torch.eye(chain.rank).log() if is_ring else torch.zeros(chain.rank, 1)
-        self.after = [end.to(chain.cores.device, torch.float64).expand(evidence.shape[1], -1, -1)]
-        for link in reversed(chain.log_links(evidence).unbind(0)[1:]):
-            self.after.append(log_matmul(link, self.after[-1]))
-        self.before = (end if is_ring else end.mT).to(self.after[0]).expand(count, evidence.shape[1], -1, -1)
-
-    def weights(self, components: int) -> Tensor:
-        """Those of the next variable, ``(S, R, N)``."""
-        log_cores = self.remaining[-1].log_cores[0, :components].flatten(-2).mT
-        around = log_matmul(self.after[-1], self.before).mT.flatten(-2)
-        return log_matmul(around.unsqueeze(-2), log_cores).squeeze(-2).softmax(-1)
-
-    def pass_by(self, log_weights: Tensor) -> None:
-        """Goes on to the next variable, given the log-weights of this one's components, ``(S, R, N)``."""
-        chain = self.remaining.pop().select([0], log_weights.shape[-1])
-        self.after.pop()
-        links = chain.log_links(log_weights.flatten(0, 1).unsqueeze(0))[0].unflatten(0, log_weights.shape[:2])
-        self.before = log_matmul(self.before, links)
-
-
-def following(chain: Chain, links: Tensor) -> list[Tensor]:
-    """What follows each variable: a matrix for a ring, a vector for a train, ``(R, m, m or 1)``."""
-    after = torch.eye(chain.rank).to(links) if chain.boundary == "ring" else links.new_ones(chain.rank, 1)
-    following = [after.expand(links.shape[1], -1, -1)]
-    for link in reversed(links.unbind(0)[1:]):
-        following.append(rescaled(link @ following[-1]))
-    return following[::-1]
+    def _links(self, chain: Chain, log_weights: Tensor) -> Tensor:
+        return chain.log_links(log_weights) if self.logarithms else chain.links(log_weights)
 
 
 def _single(emission: Emissions) -> tuple[Variable, Parameters]:

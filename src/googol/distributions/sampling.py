@@ -21,7 +21,7 @@ from torch import Tensor
 from googol.distributions import kernels
 from googol.distributions.chain import Chain, full_precision, product_tree
 from googol.distributions.emissions import Emissions
-from googol.distributions.logarithms import log_matmul, log_product_tree
+from googol.distributions.logarithms import log_matmul
 from googol.distributions.products import is_lost
 
 # Weights and messages kept at a time, in numbers: larger requests are drawn in parts.
@@ -30,12 +30,12 @@ _NUMBERS = 2**25
 _SIDE_BY_SIDE = 2**22
 
 
-def sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int, temperature: float = 1.0) -> Tensor:
+def sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int, temperature: Tensor | None = None) -> Tensor:
     """Draws ``count`` samples given every row of evidence.
 
     Args:
         rows: Evidence of shape ``(R, n)``, NaN where a variable is open.
-        temperature: What the distances of drawn values from the means of their components are multiplied by.
+        temperature: What the distances of drawn values from the means of their components are multiplied by, ``(n,)``.
 
     Returns:
         Shape ``(count, R, n)``.
@@ -60,7 +60,7 @@ def sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int, tempera
     )
 
 
-def _sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int, temperature: float) -> Tensor:
+def _sample(chain: Chain, emissions: Emissions, rows: Tensor, count: int, temperature: Tensor | None) -> Tensor:
     columns = (~rows.isnan()).any(0).nonzero().flatten().tolist()
     index = _indices(chain, emissions, rows[:, columns], columns, count)  # (n, R, count)
     values = emissions.sample(index.flatten(1), temperature).view(len(rows), count, len(chain)).transpose(0, 1)
@@ -151,7 +151,7 @@ def _coarse(
     places, trees = [0], []
     for j in [*columns, n]:
         if j > places[-1]:
-            tree = (product_tree if mild else log_product_tree)(shared[places[-1] : j])
+            tree = product_tree(shared[places[-1] : j], logarithms=not mild)
             trees.append((len(links), tree))
             links.append(tree[-1][0])
             places.append(j)
@@ -202,16 +202,13 @@ def _bonds(coarse: Chain, own: Tensor, log_weights: Tensor, count: int, mild: bo
 def _bonds_by_log_messages(coarse: Chain, log_weights: Tensor, count: int) -> Tensor:
     """The same by messages of logarithms."""
     links = coarse.log_links(log_weights)
-    start = torch.eye(coarse.rank).log() if coarse.boundary == "ring" else torch.zeros(coarse.rank, 1)
-    messages = [start.to(links).expand(log_weights.shape[1], -1, -1)]  # (R, m, K), of each bond and last bond
-    for link in links.flip(0).unbind(0):
-        messages.append(log_matmul(link, messages[-1]))
-    *following, whole = messages
+    messages = coarse.following(links, logarithms=True)  # (R, m, K), of each bond and last bond
+    whole = log_matmul(links[0], messages[0])
     logits = whole.diagonal(dim1=1, dim2=2) if coarse.boundary == "ring" else whole.squeeze(-1)
     bonds = [draw(logits.softmax(-1).unsqueeze(1).repeat(1, count, 1))]
     row = torch.arange(len(logits), device=logits.device).unsqueeze(1)
     last = bonds[0] if coarse.boundary == "ring" else torch.zeros_like(bonds[0])
-    for link, message in zip(links, reversed(following), strict=True):
+    for link, message in zip(links, messages, strict=True):
         bonds.append(draw((link[row, bonds[-1]] + message.mT[row, last]).softmax(-1)))
     return torch.stack(bonds).flatten(1)
 

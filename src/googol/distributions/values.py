@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -60,23 +59,30 @@ class ValuesDistribution(EvidenceDistribution):
 
     # -- samples
 
-    def sample(self, sample_shape: Any = (), *, temperature: float = 1.0) -> Tensor:
+    def sample(self, sample_shape: Any = (), *, temperature: float | Tensor = 1.0) -> Tensor:
         """Draws the component indices first, then the values; evidence is kept as it is.
 
         Args:
             sample_shape: The leading dimensions.
             temperature: What the distances of the values from the means of their components are multiplied by: below 1
-                for more typical ones, 0 for the means themselves.
+                for more typical ones, 0 for the means themselves. One for all variables, or one for each, ``(n,)``.
 
         Raises:
-            ValueError: A size or the temperature is negative, or the latter infinite.
+            ValueError: A size or a temperature is negative, or the latter infinite or of another shape.
         """
-        if not 0 <= temperature < math.inf:
+        factors = torch.as_tensor(temperature, dtype=torch.float64, device="cpu")
+        if not bool(((factors >= 0) & factors.isfinite()).all()):
             raise ValueError(f"temperature must be at least 0 and finite, got {temperature}")
+        if factors.shape not in {(), self.event_shape}:
+            raise ValueError(f"temperature must have the shape {tuple(self.event_shape)}, got {tuple(factors.shape)}")
+        along = None
+        if bool((factors != 1).any()):
+            along = torch.ones(len(self.chain), dtype=torch.float64)
+            along[self._visible] = factors
         count = _count(sample_shape)
         with torch.no_grad():
             rows, _, shape = self._rows(None)
-            values = _sampling.sample(self.chain, self.emissions, rows, count, temperature)
+            values = _sampling.sample(self.chain, self.emissions, rows, count, along)
         return self._values(values, *sample_shape, *shape)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:

@@ -170,17 +170,20 @@ class JointVAE(ConditionalVAE):
         terms = self._bound_terms(log_likelihood, [log_q - log_code, *below])
         log_label = log_label.mean()
         loss = terms["loss"] - (1 + self.label_weight) * log_label
-        if self.label_weight and not self._has_single_label():
-            terms["log_p_y"] = self._labels(joint).log_prob(y).mean()
-            loss = loss - self.label_weight * terms["log_p_y"]
         if self.self_training_weight and self.training:
             filled = self._filled_in(joint, z, y)
             loss = loss - self.self_training_weight * self._log_code_and_label(joint, z, filled)[1].mean()
-        terms |= {"loss": loss, "log_p_y_given_z": log_label}
-        if self.consistency_weight:
-            terms["consistency"] = -self._log_read_back(joint, max(1, len(x) // 4))
-            terms["loss"] = loss + self.consistency_weight * terms["consistency"]
-        return terms
+        terms["log_p_y_given_z"] = log_label
+        weighs_labels = self.label_weight > 0 and not self._has_single_label()
+        if weighs_labels or self.consistency_weight:
+            labels = self._labels(joint)  # once for both: it takes a tenth of a step
+            if weighs_labels:
+                terms["log_p_y"] = labels.log_prob(y).mean()
+                loss = loss - self.label_weight * terms["log_p_y"]
+            if self.consistency_weight:
+                terms["consistency"] = -self._log_read_back(joint, labels, max(1, len(x) // 4))
+                loss = loss + self.consistency_weight * terms["consistency"]
+        return terms | {"loss": loss}
 
     def _labels(self, joint: TensorRingDistribution) -> TensorRingDistribution:
         return joint.marginal(range(self.latents, len(self.prior)))
@@ -201,9 +204,11 @@ class JointVAE(ConditionalVAE):
         log_joint, log_code = joint.log_marginals(torch.cat([z, y.to(z.dtype)], -1), both)
         return log_code, log_joint - log_code
 
-    def _log_read_back(self, joint: TensorRingDistribution, count: int) -> Tensor:
+    def _log_read_back(
+        self, joint: TensorRingDistribution, label_distribution: TensorRingDistribution, count: int
+    ) -> Tensor:
         """The mean log-probability that generated images are read as the conditions they were generated for."""
-        labels = self._labels(joint).sample((count,))
+        labels = label_distribution.sample((count,))
         evidence = torch.cat([labels.new_full((count, self.latents), torch.nan), labels], -1)
         z = joint.condition(evidence).rsample()[:, : self.latents]
         shown = _Shown(self.likelihood)
@@ -272,11 +277,10 @@ class JointVAE(ConditionalVAE):
         check_given(given, n, self.conditions)
         shape = (n,) if given is None or given.dim() == 1 else ()
         joint = self.conditional(given, within=within)
-        # The same random numbers draw the same components, and conditions that keep their own distances.
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count()), enabled=temperature != 1):
-            codes, conditions = joint.sample(shape).split([self.latents, self.conditions], -1)
-        if temperature != 1:
-            codes = joint.sample(shape, temperature=temperature)[:, : self.latents]
+        temperatures = torch.ones(len(self.prior), dtype=torch.float64)
+        temperatures[: self.latents] = temperature
+        drawn = joint.sample(shape, temperature=temperatures)
+        codes, conditions = drawn.split([self.latents, self.conditions], -1)
         return picture(self.likelihood(codes)), conditions
 
     @torch.no_grad()
