@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,20 +18,6 @@ from googol.experiments import open_run
 
 TINY = ["--epochs", "2", "--warmup-epochs", "1", "--latents", "2", "--figure-every", "2", "prior:tensor-ring"]
 TINY += ["--prior.rank", "3", "--prior.components", "4", "network:mlp", "--network.hidden", "16"]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run."""
-    out = tmp_path_factory.mktemp("runs") / "RUN"
-    assert main(["train", "joint-vae", "--out", str(out), "--missing", "0.5", "--missing-seed", "1", *TINY]) == 0
-    return out
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GOOGOL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("GOOGOL_DATA", str(tmp_path / "data"))
 
 
 def test_a_run_leaves_what_is_needed_to_repeat_it(folder: Path) -> None:
@@ -268,136 +253,6 @@ def test_help_is_fast_because_it_loads_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
-def damaged(folder: Path, tmp_path: Path, change: str) -> Path:
-    copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
-    if change == "unfinished":
-        (copy / "model.json").unlink()
-    elif change == "newer":
-        content = json.loads((copy / "model.json").read_text())
-        (copy / "model.json").write_text(json.dumps({**content, "format": 999}))
-    elif change == "cut":
-        (copy / "model.safetensors").write_bytes((copy / "model.safetensors").read_bytes()[:100])
-    return copy
-
-
-@pytest.mark.parametrize(
-    ("change", "message"), [("unfinished", "--resume"), ("newer", "999"), ("cut", "model.safetensors")]
-)
-def test_runs_that_cannot_be_opened(folder: Path, tmp_path: Path, change: str, message: str, capsys) -> None:
-    copy = damaged(folder, tmp_path, change)
-    capsys.readouterr()
-    assert main(["sample", str(copy), "--out", str(tmp_path / "grid.png")]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert message in line
-    assert not (tmp_path / "grid.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["trian"], "train"),
-        (["sample", "NOWHERE", "--out", "grid.png"], "NOWHERE"),
-        (["sample", "RUN", "--given", "digit=12", "--out", "grid.png"], "digit"),
-        (["sample", "RUN", "--given", "dgit=1", "--out", "grid.png"], "digit"),
-        (["sample", "RUN", "--given", "digit=1", "--given", "digit=2", "--out", "grid.png"], "digit"),
-        (["sample", "RUN", "-n", "0", "--out", "grid.png"], "at least 1"),
-        (["sample", "RUN", "--out", "grid.gif"], ".png"),
-        (["sample", "RUN", "--out", "taken.png"], "taken.png"),
-        (["impute", "RUN", "--split", "tset", "--out", "l.csv"], "test"),
-        (["impute", "RUN", "--data", "other.npz", "--out", "l.csv"], "4"),
-        (["impute", "RUN", "--data", "cut.npz", "--out", "l.csv"], "cut.npz"),
-        (["evaluate", "RUN", "--metrics", "elbow"], "elbo"),
-        (["score", "RUN", "--split", "tset"], "test"),
-        (["score", "RUN", "--out", "taken.png"], "taken.png"),
-        (["score", "RUN", "--figure", "scores.gif"], ".png"),
-        (["score", "RUN", "--strangers", "niose", "--out", "s.csv"], "unknown data set 'niose'"),
-        (["score", "RUN", "--strangers", "other.npz", "--out", "s.csv"], "4"),
-        (["score", "RUN", "--strangers", "noise,noise", "--out", "s.csv"], "different names"),
-        (["score", "RUN", "--limit", "50", "--out", "s.csv"], "above 0.02"),
-        (["score", "RUN", "--level", "1.5", "--out", "s.csv"], "1.5"),
-        (["score", "RUN", "--k", "0", "--out", "s.csv"], "at least 1"),
-        (["score", "RUN", "--least", "-1", "--out", "s.csv"], "--least must be at least 0, got -1"),
-        (["train", "joint-vae", "--data", "mnits", "--out", "new"], "mnist"),
-        (["train", "joint-vae", "--data", "rows", "--out", "new"], "conditions.csv"),
-        (["train", "joint-vae", "--out", "RUN"], "RUN"),
-        (["train", "joint-vae", "--out", "new", "--missing", "1.5"], "1.5"),
-        (["train", "joint-vae", "--out", "new", "--labels", "-3"], "labels must be at least 1, got -3"),
-        (["train", "joint-vae", "--out", "new", "--labels", "9", "--missing", "0.5"], "say one of them"),
-        (["train", "joint-vae", "--out", "new", "likelihood:autoregressive"], "consistency_weight must be 0"),
-        (["train", "hvae", "--out", "new", "--latents", "3", "0"], "latents must be at least 1, got 0"),
-        (["train", "pixelcnn", "--out", "new", "--likelihood.kernel", "4"], "kernel must be odd"),
-        (["train", "pixelcnn", "--out", "new", "--match-parameters", "9"], "no networks of a width to choose"),
-        (["train", "joint-vae", "--out", "new", "prior:tensor-rign"], "tensor-ring"),
-        (["train", "--resume", "RUN"], "finished"),
-        (["train", "--resume", "NOWHERE"], "NOWHERE"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_mistakes_get_one_line_and_exit_code_2(
-    arguments: list[str], message: str, folder: Path, tmp_path: Path, monkeypatch, capsys
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(folder, tmp_path / "RUN")
-    (tmp_path / "taken.png").write_bytes(b"mine")
-    np.savez(tmp_path / "other.npz", images=np.zeros((20, 4, 4), np.uint8))
-    (tmp_path / "cut.npz").write_bytes((tmp_path / "other.npz").read_bytes()[:60])
-    (tmp_path / "rows").mkdir()
-    Image.new("L", (8, 8)).save(tmp_path / "rows" / "a.png")
-    (tmp_path / "rows" / "conditions.csv").write_text("file,kind\na.png,x\nb.png,y\n")
-    before = sorted(path.as_posix() for path in tmp_path.rglob("*"))
-    capsys.readouterr()
-    try:
-        code = main(arguments)
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    said = capsys.readouterr()
-    assert code == 2, said
-    assert said.out == ""
-    (line,) = said.err.strip().splitlines()
-    assert message in line
-    assert (tmp_path / "taken.png").read_bytes() == b"mine"
-    assert sorted(path.as_posix() for path in tmp_path.rglob("*")) == before
-
-
-def test_query_tells_the_distribution_of_conditions(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    capsys.readouterr()
-    assert main(["query", str(folder), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["log_probability"] == pytest.approx(0, abs=1e-5)
-    probabilities = found["beliefs"]["digit"]
-    assert sum(probabilities.values()) == pytest.approx(1)
-    assert found["most_probable"]["digit"] == max(probabilities, key=probabilities.get)
-    assert main(["query", str(folder), "--given", "digit=2..5", "--information", "--json"]) == 0
-    given = json.loads(capsys.readouterr().out)
-    share = sum(probabilities[str(digit)] for digit in range(2, 6))
-    assert given["probability"] == pytest.approx(share, rel=1e-4)
-    assert given["beliefs"]["digit"]["3"] == pytest.approx(probabilities["3"] / share, rel=1e-4)
-    assert given["beliefs"]["digit"]["6"] == 0
-    assert main(["query", str(folder), "--given", "digit=3"]) == 0
-    assert f"digit=3: probability {probabilities['3']:.4g}" in capsys.readouterr().out
-
-
-def test_edit_writes_the_image_and_the_changed_one(folder: Path, tmp_path: Path) -> None:
-    image, out = tmp_path / "photo.jpg", tmp_path / "edited.png"
-    Image.fromarray(np.random.default_rng(0).integers(256, size=(40, 30, 3), dtype=np.uint8)).save(image)
-    assert main(["edit", str(folder), str(image), "--set", "digit=8", "--out", str(out)]) == 0
-    width, height = Image.open(out).size
-    assert width > 2.5 * height
-    before = out.read_bytes()
-    assert main(["edit", str(folder), str(image), "--set", "digit=7", "--out", str(out)]) == 2
-    assert out.read_bytes() == before
-
-
-def test_too_many_pseudo_inputs_are_told_before_anything_is_written(tmp_path, capsys):
-    out = tmp_path / "RUN"
-    choices = ["prior:vamp-prior", "--prior.start", "data", "network:mlp", "--network.hidden", "4"]
-    arguments = ["train", "vae", "--out", str(out), "--epochs", "1", "--latents", "2", *choices]
-    assert main([*arguments, "--prior.components", "5000"]) == 2
-    assert capsys.readouterr().err == "googol: error: Expected at least components = 5000 images; got 1206.\n"
-    assert main([*arguments, "--prior.components", "3"]) == 0
-
-
 def test_the_size_that_was_found_is_told(tmp_path, capsys):
     arguments = ["--epochs", "1", "--latents", "2", "network:mlp", "--network.hidden", "8", "8"]
     assert main(["train", "vae", "--match-parameters", "3000", "--out", str(tmp_path / "RUN"), *arguments]) == 0
@@ -413,17 +268,3 @@ def test_a_mixture_of_posteriors_that_are_slow_to_invert_is_told(tmp_path, capsy
         "inverts the flows of all 3 pseudo-inputs for every code, latent after latent (2 passes)"
         in (capsys.readouterr().err.splitlines()[0])
     )
-
-
-def test_what_a_model_without_codes_cannot_do_is_told_in_words(tmp_path, capsys):
-    run = str(tmp_path / "RUN")
-    tiny = ["--likelihood.width", "4", "--likelihood.layers", "1"]
-    assert main(["train", "pixelcnn", "--out", run, "--epochs", "1", *tiny]) == 0
-    capsys.readouterr()
-    for command, message in {
-        f"evaluate {run} --metrics active-units": "active_units needs a model with codes; PixelCNN is none",
-        f"plot latent {run} --out {tmp_path}/latent.png": f"needs codes, and the model in {run} has none",
-        f"score {run} --k 0": "Expected k to be at least 1; got 0",
-    }.items():
-        assert main(command.split()) == 2
-        assert message in capsys.readouterr().err

@@ -1,11 +1,17 @@
 """What the program says to arguments that it cannot read: one line, and the exit code 2."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from googol.cli import main
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
@@ -53,3 +59,120 @@ def test_compiling_without_a_compiler_is_told_before_anything_is_written(tmp_pat
     assert done.returncode == 2
     assert "compile needs a C++ compiler, but there is no /no/compiler" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def damaged(folder: Path, tmp_path: Path, change: str) -> Path:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    if change == "unfinished":
+        (copy / "model.json").unlink()
+    elif change == "newer":
+        content = json.loads((copy / "model.json").read_text())
+        (copy / "model.json").write_text(json.dumps({**content, "format": 999}))
+    elif change == "cut":
+        (copy / "model.safetensors").write_bytes((copy / "model.safetensors").read_bytes()[:100])
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [("unfinished", "--resume"), ("newer", "999"), ("cut", "model.safetensors")]
+)
+def test_runs_that_cannot_be_opened(folder: Path, tmp_path: Path, change: str, message: str, capsys) -> None:
+    copy = damaged(folder, tmp_path, change)
+    capsys.readouterr()
+    assert main(["sample", str(copy), "--out", str(tmp_path / "grid.png")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert message in line
+    assert not (tmp_path / "grid.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "train"),
+        (["sample", "NOWHERE", "--out", "grid.png"], "NOWHERE"),
+        (["sample", "RUN", "--given", "digit=12", "--out", "grid.png"], "digit"),
+        (["sample", "RUN", "--given", "dgit=1", "--out", "grid.png"], "digit"),
+        (["sample", "RUN", "--given", "digit=1", "--given", "digit=2", "--out", "grid.png"], "digit"),
+        (["sample", "RUN", "-n", "0", "--out", "grid.png"], "at least 1"),
+        (["sample", "RUN", "--out", "grid.gif"], ".png"),
+        (["sample", "RUN", "--out", "taken.png"], "taken.png"),
+        (["impute", "RUN", "--split", "tset", "--out", "l.csv"], "test"),
+        (["impute", "RUN", "--data", "other.npz", "--out", "l.csv"], "4"),
+        (["impute", "RUN", "--data", "cut.npz", "--out", "l.csv"], "cut.npz"),
+        (["evaluate", "RUN", "--metrics", "elbow"], "elbo"),
+        (["score", "RUN", "--split", "tset"], "test"),
+        (["score", "RUN", "--out", "taken.png"], "taken.png"),
+        (["score", "RUN", "--figure", "scores.gif"], ".png"),
+        (["score", "RUN", "--strangers", "niose", "--out", "s.csv"], "unknown data set 'niose'"),
+        (["score", "RUN", "--strangers", "other.npz", "--out", "s.csv"], "4"),
+        (["score", "RUN", "--strangers", "noise,noise", "--out", "s.csv"], "different names"),
+        (["score", "RUN", "--limit", "50", "--out", "s.csv"], "above 0.02"),
+        (["score", "RUN", "--level", "1.5", "--out", "s.csv"], "1.5"),
+        (["score", "RUN", "--k", "0", "--out", "s.csv"], "at least 1"),
+        (["score", "RUN", "--least", "-1", "--out", "s.csv"], "--least must be at least 0, got -1"),
+        (["train", "joint-vae", "--data", "mnits", "--out", "new"], "mnist"),
+        (["train", "joint-vae", "--data", "rows", "--out", "new"], "conditions.csv"),
+        (["train", "joint-vae", "--out", "RUN"], "RUN"),
+        (["train", "joint-vae", "--out", "new", "--missing", "1.5"], "1.5"),
+        (["train", "joint-vae", "--out", "new", "--labels", "-3"], "labels must be at least 1, got -3"),
+        (["train", "joint-vae", "--out", "new", "--labels", "9", "--missing", "0.5"], "say one of them"),
+        (["train", "joint-vae", "--out", "new", "likelihood:autoregressive"], "consistency_weight must be 0"),
+        (["train", "hvae", "--out", "new", "--latents", "3", "0"], "latents must be at least 1, got 0"),
+        (["train", "pixelcnn", "--out", "new", "--likelihood.kernel", "4"], "kernel must be odd"),
+        (["train", "pixelcnn", "--out", "new", "--match-parameters", "9"], "no networks of a width to choose"),
+        (["train", "joint-vae", "--out", "new", "prior:tensor-rign"], "tensor-ring"),
+        (["train", "--resume", "RUN"], "finished"),
+        (["reproduce", "ttlp", "--seeds", "0"], "error: --seeds must be at least 1, got 0"),
+        (["reproduce", "ttlp", "--seed", "-1"], "error: --seed must be at least 0, got -1"),
+        (["train", "--resume", "NOWHERE"], "NOWHERE"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_get_one_line_and_exit_code_2(
+    arguments: list[str], message: str, folder: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, tmp_path / "RUN")
+    (tmp_path / "taken.png").write_bytes(b"mine")
+    np.savez(tmp_path / "other.npz", images=np.zeros((20, 4, 4), np.uint8))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "other.npz").read_bytes()[:60])
+    (tmp_path / "rows").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "rows" / "a.png")
+    (tmp_path / "rows" / "conditions.csv").write_text("file,kind\na.png,x\nb.png,y\n")
+    before = sorted(path.as_posix() for path in tmp_path.rglob("*"))
+    capsys.readouterr()
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    said = capsys.readouterr()
+    assert code == 2, said
+    assert said.out == ""
+    (line,) = said.err.strip().splitlines()
+    assert message in line
+    assert (tmp_path / "taken.png").read_bytes() == b"mine"
+    assert sorted(path.as_posix() for path in tmp_path.rglob("*")) == before
+
+
+def test_too_many_pseudo_inputs_are_told_before_anything_is_written(tmp_path, capsys):
+    out = tmp_path / "RUN"
+    choices = ["prior:vamp-prior", "--prior.start", "data", "network:mlp", "--network.hidden", "4"]
+    arguments = ["train", "vae", "--out", str(out), "--epochs", "1", "--latents", "2", *choices]
+    assert main([*arguments, "--prior.components", "5000"]) == 2
+    assert capsys.readouterr().err == "googol: error: Expected at least components = 5000 images; got 1206.\n"
+    assert main([*arguments, "--prior.components", "3"]) == 0
+
+
+def test_what_a_model_without_codes_cannot_do_is_told_in_words(tmp_path, capsys):
+    run = str(tmp_path / "RUN")
+    tiny = ["--likelihood.width", "4", "--likelihood.layers", "1"]
+    assert main(["train", "pixelcnn", "--out", run, "--epochs", "1", *tiny]) == 0
+    capsys.readouterr()
+    for command, message in {
+        f"evaluate {run} --metrics active-units": "active_units needs a model with codes; PixelCNN is none",
+        f"plot latent {run} --out {tmp_path}/latent.png": f"needs codes, and the model in {run} has none",
+        f"score {run} --k 0": "Expected k to be at least 1; got 0",
+    }.items():
+        assert main(command.split()) == 2
+        assert message in capsys.readouterr().err

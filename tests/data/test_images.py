@@ -37,7 +37,24 @@ def test_images_of_every_mode_are_made_grey_or_coloured(mode: str) -> None:
         found = load_image(content, (channels, 5, 5))
         assert found.shape == (1, channels, 5, 5)
         assert found.dtype == torch.float32
-        assert found.unique().tolist() == [1.0 if mode == "CMYK" else 0.0]
+        assert found.unique().tolist() == [1.0 if mode in ("CMYK", "LA", "RGBA") else 0.0]
+
+
+@pytest.mark.parametrize("mode", ["P", "LA", "RGBA"])
+def test_what_is_transparent_is_seen_on_white(mode: str) -> None:
+    """A black square on nothing, whose hidden colour is black too."""
+    image = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    image.paste((0, 0, 0, 255), (2, 2, 6, 6))
+    found = load_image(stored(image.convert(mode)), (1, 8, 8))
+    expected = torch.ones(1, 1, 8, 8)
+    expected[..., 2:6, 2:6] = 0
+    assert torch.equal(found, expected)
+
+
+def test_of_sixteen_bits_the_upper_eight_are_seen() -> None:
+    levels = (np.arange(64, dtype=np.uint16).reshape(8, 8) << 10) + 5
+    found = load_image(stored(Image.fromarray(levels)), (1, 8, 8))
+    np.testing.assert_array_equal((found[0, 0] * 255).numpy().round(), levels >> 8)
 
 
 def test_an_image_of_the_right_size_is_left_as_it_is() -> None:

@@ -10,6 +10,7 @@ import torch
 
 from googol.data import Condition, parse_given
 from googol.experiments import Run, ask, config, edit
+from googol.experiments.plausibility import share_as_strange
 
 NUMBERS = tuple("0123456789")
 SCHEMA = (Condition("digit", NUMBERS), Condition("parity", ("even", "odd")), Condition("ink", None))
@@ -42,6 +43,42 @@ def test_the_beliefs_are_those_of_the_conditions_given(run):
     assert answer.most_probable["digit"] in "245"
 
 
+def test_a_number_far_out_is_strange_and_does_not_change_the_sum_of_beliefs(run):
+    common, far = (ask(run, parse_given([f"ink={number}"], SCHEMA)) for number in ("4.5", "60"))
+    assert common.plausibility > 0.1
+    assert not common.is_rare
+    assert far.plausibility < 1e-9
+    assert far.is_rare
+    for belief in (far.beliefs["digit"], far.beliefs["parity"]):
+        assert sum(belief.probabilities.values()) == pytest.approx(1, abs=1e-4)
+    assert far.beliefs["digit"].probabilities["9"] > 0.5
+    for text in ("ink=1e9", "ink=1e9.."):
+        with pytest.raises(ValueError, match="impossible"):
+            ask(run, parse_given([text], SCHEMA))
+
+
+@pytest.mark.parametrize("texts", [["digit=9"], ["parity=even"], ["digit=2..5"]])
+def test_a_number_is_as_strange_as_its_density_is_low(run, texts):
+    """Beside the share of numbers drawn whose density is lower."""
+    given, labels = parse_given(texts, SCHEMA), run.model.label_distribution()
+    torch.manual_seed(0)
+    ink = labels.condition(given.values, within=given.within).marginal([2])
+    number = ink.sample()
+    expected = (ink.log_prob(ink.sample((20_000,))) <= ink.log_prob(number)).double().mean()
+    found = share_as_strange(labels, 2, number[0], given.values, within=given.within)
+    assert found.item() == pytest.approx(expected.item(), abs=0.02)
+
+
+def test_a_number_is_strange_given_the_rest(run):
+    """Ink of 8 is common, and not of a 1."""
+    alone, of_nine, of_one = (
+        ask(run, parse_given(texts, SCHEMA)).plausibility
+        for texts in (["ink=8"], ["ink=8", "digit=9"], ["ink=8", "digit=1"])
+    )
+    assert 2 * of_one < of_nine < alone
+    assert ask(run, parse_given(["digit=3", "parity=odd"], SCHEMA)).plausibility == pytest.approx(0.1, abs=0.03)
+
+
 def test_what_is_given_exactly_is_not_asked(run):
     answer = ask(run, parse_given(["digit=7", "ink=6..8"], SCHEMA))
     assert set(answer.beliefs) == {"parity", "ink"}
@@ -64,7 +101,11 @@ def test_an_edit_keeps_what_goes_with_it_and_leaves_open_what_does_not(run):
     kept, turned = (edit(run, x, parse_given([f"digit={digit}"], SCHEMA), known=known) for digit in (5, 8))
     assert kept.before == [{"digit": "3", "parity": "odd", "ink": "3.1"}] * 3
     assert kept.after == [{"digit": "5", "parity": "odd", "ink": "3.1"}] * 3
-    assert turned.after == [{"digit": "8", "ink": "3.1"}] * 3
+    assert [set(names) for names in turned.after] == [{"digit", "ink"}] * 3
+    little = parse_given(["digit=1", "parity=odd", "ink=0.2"], SCHEMA)
+    assert edit(run, x, parse_given(["digit=9"], SCHEMA), known=little).after == [{"digit": "9", "parity": "odd"}] * 3
+    assert not kept.is_guess
+    assert edit(run, x, parse_given(["ink=60"], SCHEMA), known=known).is_guess
     same = edit(run, x, parse_given(["digit=3"], SCHEMA), known=known)
     torch.testing.assert_close(same.images, run.model.reconstruct(x), rtol=1e-3, atol=1e-3)
     assert (kept.images - same.images).abs().max() > 1e-2

@@ -1,5 +1,6 @@
 """The page in a real browser: what a visitor does, sees, and is told."""
 
+import csv
 import re
 import shutil
 import subprocess
@@ -89,6 +90,54 @@ def test_a_range_and_its_contradiction(page):
     high.press("Enter")
     said(page, "no picture lies in it")
     sync_api.expect(page.locator("#pictures img")).to_have_count(0, timeout=PATIENCE)
+
+
+def test_a_number_beyond_the_slider_is_answered_in_words(page):
+    low = page.get_by_label("number input for size, from").first
+    low.fill("1000")
+    low.press("Enter")
+    said(page, "impossible for this model")
+    page.get_by_label("Seed").fill("-3")
+    page.get_by_role("button", name="Choose nothing").click()
+    said(page, "You chose nothing")
+    assert page.get_by_test_id("toast-body").count() == 0
+
+
+def test_the_pictures_and_their_properties_are_saved(page, tmp_path):
+    page.get_by_label("square").first.check()
+    said(page, "You chose shape square")
+    saved = {}
+    for link in ("Save the pictures", "Save their properties"):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=link).click()
+        saved[link] = tmp_path / download.value.suggested_filename
+        download.value.save_as(saved[link])
+    assert min(Image.open(saved["Save the pictures"]).size) >= 4 * 8
+    rows = list(csv.DictReader(saved["Save their properties"].open()))
+    assert [row["shape"] for row in rows] == ["square"] * 16
+
+
+def test_less_variety_changes_the_pictures_and_keeps_the_seed(page):
+    before = page.locator("#pictures img").first.get_attribute("src")
+    variety = page.get_by_label("number input for Variety").first
+    variety.fill("0.2")
+    variety.press("Enter")
+    sync_api.expect(page.locator("#pictures img").first).not_to_have_attribute("src", before, timeout=PATIENCE)
+    assert page.get_by_label("Seed").input_value() == "0"
+
+
+def test_an_upload_is_changed(page, tmp_path):
+    Image.new("RGB", (30, 30), "blue").save(tmp_path / "mine.png")
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "mine.png")
+    said(page, "Your picture. The model takes it for", "#said-of-one")
+    shape = page.get_by_role("radio", name="square")
+    (page.get_by_role("radio", name="disc") if shape.is_checked() else shape).check()
+    said(page, "Changed to shape", "#said-of-one")
+    sync_api.expect(page.locator("#figures img")).to_have_count(3)
+    size = page.get_by_label("number input for size").last
+    size.fill("100000000")
+    size.press("Enter")
+    said(page, "is impossible for this model", "#said-of-one")
 
 
 def test_new_pictures_have_another_seed(page):

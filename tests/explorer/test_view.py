@@ -3,6 +3,7 @@
 import csv
 import io
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from PIL import Image
 from googol.data import DataError, parse_given
 from googol.experiments import Run, ask, config
 from googol.explorer import Explorer, View
-from googol.explorer.choices import Pick
+from googol.explorer.choices import ContradictionError, Pick
 from googol.explorer.downloads import grid_file, table_file
 from googol.explorer.markup import chances, escaped, figures, grid
 
@@ -76,6 +77,37 @@ def test_a_range_that_ends_before_it_begins_is_said_so(explorer):
     assert view.doubtful
     assert not len(view.images)
     assert "no picture lies in it" in view.sentence
+
+
+def test_an_end_beyond_the_scale_is_meant_as_it_was_typed(explorer):
+    """Anything can be typed beside a slider."""
+    scale = explorer.scales[2]
+    far = explorer.look(open_picks(explorer, size=(scale.high + 100, scale.high)))
+    assert far.doubtful
+    assert "impossible" in far.sentence or "hardly ever met" in far.sentence
+    beyond = explorer.look(open_picks(explorer, size=(scale.low - 100, scale.high + 100)))
+    assert beyond.sentence.startswith("You chose nothing")
+    view = explorer.look(open_picks(explorer))
+    portrait = explorer.portrait_of_sample(view, 0)
+    strange = explorer.change(portrait, 2, scale.high + 0.6 * (scale.high - scale.low))
+    assert strange.doubtful
+    assert "hardly ever met" in strange.sentence
+    with pytest.raises(ContradictionError, match=r"size 1,000,000,000\.\d* is impossible for this model"):
+        explorer.change(portrait, 2, 1e9)
+
+
+def test_what_is_read_in_another_way_than_it_was_drawn_is_said_so(explorer):
+    """Of pictures that were given the wrong shape."""
+    view = explorer.look(open_picks(explorer, shape=["disc"]))
+    wrong = view.conditions.clone()
+    wrong[:, 0] = 1 - wrong[:, 0]
+    sentences = [
+        [explorer.portrait_of_sample(replace(view, conditions=conditions), index).sentence for index in range(16)]
+        for conditions in (view.conditions, wrong)
+    ]
+    right, turned = (sum("In the picture itself it reads shape" in text for text in texts) for texts in sentences)
+    assert right + turned == 16
+    assert turned > right
 
 
 def test_what_hardly_ever_happens_is_said_so(run):

@@ -20,7 +20,7 @@ Change conditions of an image and keep the others: the image is encoded, its cod
 distribution of codes under the new conditions, and decoded.
 
 Examples:
-  googol edit RUN face.png --set Eyeglasses=1 --out edited.png
+  googol edit RUN face.png --set Eyeglasses=1
   googol edit RUN digit.png --given digit=3 --set digit=8 --out edited.png
 
 An image of another size is cropped to the proportions of those that the model knows, from its middle, and scaled."""
@@ -36,8 +36,9 @@ class Edit:
     """folder of a finished run"""
     image: Annotated[Positional[Path], arg(metavar="IMAGE")]
     """image to change"""
-    out: Path
-    """picture to write (.png): the image, what the model makes of it, and the changed one"""
+    out: Path | None = None
+    """picture to write (.png): the image, what the model makes of it, and the changed one; by default NAME-edited.png
+    in the folder that you are in, for an image NAME"""
     set: Annotated[UseAppendAction[list[str]], arg(metavar="NAME=VALUE")] = field(default_factory=list)
     """a condition that the image shall have; repeat it for several"""
     given: Annotated[UseAppendAction[list[str]], arg(metavar="NAME=VALUE")] = field(default_factory=list)
@@ -49,7 +50,8 @@ class Edit:
 
     def run(self) -> None:
         """Edits, and writes the picture."""
-        shared.check_output(self.out, ".png", overwrite=self.overwrite)
+        out = Path(f"{self.image.stem}-edited.png") if self.out is None else self.out
+        shared.check_output(out, ".png", overwrite=self.overwrite)
         if not self.set:
             raise ValueError("nothing to change: give at least one --set NAME=VALUE")
         run = open_run(self.folder)
@@ -58,13 +60,15 @@ class Edit:
         with evaluating(run.model, seed=self.seed):
             edited = edit(run, x, change, known=known)
             images = [x, run.model.reconstruct(x), edited.images]
-        write_file(self.out, grid_png(torch.cat(images), columns=3, tile=ENLARGED))
+        write_file(out, grid_png(torch.cat(images), columns=3, tile=ENLARGED))
         (before,), (after,) = edited.before, edited.after
         for what, conditions in (("taken to be", before), ("changed to", after)):
             shared.note(f"{what} " + ", ".join(f"{name}={value}" for name, value in conditions.items()))
         for name in before.keys() - after.keys():
             shared.note(f"{name}={before[name]} could not be kept, since it does not go with what was set")
-        shared.note(f"the image, what the model makes of it, and the changed one in {self.out}")
+        if edited.is_guess:
+            shared.note("the model has hardly ever met what was set: the image is a guess")
+        shared.note(f"the image, what the model makes of it, and the changed one in {out}")
 
 
 def parse(arguments: list[str]) -> Any:

@@ -11,7 +11,6 @@ from tyro.conf import UseAppendAction, arg
 from googol.cli import arguments as shared
 from googol.data import parse_given
 from googol.experiments import Belief, ask, open_run
-from googol.experiments.questions import RARE
 
 DESCRIPTION = """\
 Ask a model about its conditions: how probable a choice is, and what goes with it. The answers are exact: the codes and
@@ -52,7 +51,7 @@ class Query:
             choice = ", ".join(self.given)
             number = f"log-density {answer.log_prob:.4g}" if density else f"probability {math.exp(answer.log_prob):.4g}"
             print(f"{choice}: {number}")
-            if not density and answer.log_prob < math.log(RARE):
+            if answer.is_rare:
                 print("The model has hardly ever met that: what follows is a guess.")
         for name, belief in answer.beliefs.items():
             print(f"\n{name}")
@@ -66,6 +65,7 @@ class Query:
         return {
             "log_probability": answer.log_prob,
             "probability": None if density else math.exp(answer.log_prob),
+            "plausibility": answer.plausibility,
             "beliefs": {name: belief.to_plain() for name, belief in answer.beliefs.items()},
             "most_probable": dict(answer.most_probable),
             "information": {name: dict(others) for name, others in answer.information.items()},

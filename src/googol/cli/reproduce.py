@@ -64,8 +64,9 @@ class Reproduce:
         """Runs what is missing, writes the page, and tells."""
         if self.table is None:
             return _list()
-        if self.seeds < 1 or self.jobs < 1 or (self.seed or 0) < 0:
-            raise ValueError(f"seeds and jobs must be at least 1, and seed at least 0, got {self}")
+        for name, value, least in (("seeds", self.seeds, 1), ("seed", self.seed or 0, 0), ("jobs", self.jobs, 1)):
+            if value < least:
+                raise ValueError(f"--{name} must be at least {least}, got {value}")
         table = read_table(self.table)
         rows = [table.row(name) for name in self.row.split(",")] if self.row else list(table.rows)
         table = table.with_rows(rows)

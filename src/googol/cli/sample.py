@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +15,7 @@ from tyro.conf import UseAppendAction, arg
 from googol.cli import arguments as shared
 from googol.data import Given, parse_given, unknown
 from googol.experiments import Run, open_run
+from googol.experiments.questions import is_rare
 from googol.metrics import evaluating
 from googol.models import JointVAE
 from googol.training import grid_png, write_file
@@ -63,6 +64,8 @@ class Sample:
         if self.temperature != 1 and not isinstance(run.model, JointVAE):
             raise ValueError(f"the model in {run.folder} takes no --temperature; train a joint-vae")
         given, rows = self._given(run)
+        if any(is_rare(run, replace(given, values=row)) for row in rows[:: self.n]):
+            shared.note("the model has hardly ever met what is given: its images are a guess")
         with evaluating(run.model, seed=self.seed):
             if run.conditions:
                 options = {} if self.temperature == 1 else {"temperature": self.temperature}

@@ -7,7 +7,7 @@ import torch
 
 from googol.data.dataset import Dataset
 from googol.data.files import DataError
-from googol.data.images import channels_first, opened
+from googol.data.images import channels_first, flattened, opened
 from googol.data.splits import divide, members
 from googol.data.table import Table, read_conditions
 
@@ -60,7 +60,7 @@ def load_folder(path: Path, split: str) -> Dataset:
     images = np.empty((len(index), 1 if mode == "L" else 3, size[1], size[0]), np.uint8)
     for row, file in enumerate(index):
         with opened(path / files[file], str(path / files[file])) as image:
-            images[row] = channels_first(image.convert(mode))
+            images[row] = channels_first(flattened(image, mode))
     return Dataset(
         str(path),
         torch.from_numpy(images),

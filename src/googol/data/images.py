@@ -14,7 +14,7 @@ from googol.data.files import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["channels_first", "load_image", "opened"]
+__all__ = ["channels_first", "flattened", "load_image", "opened"]
 
 # Pillow reads many more, some of them by calling other programs.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -56,11 +56,25 @@ def channels_first(image: "Image") -> np.ndarray:
     return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
 
 
+def flattened(image: "Image", mode: str) -> "Image":
+    """An image in the mode L or RGB: what is transparent is seen on white, and of 16 bits the upper eight are kept."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # Pillow would cut all that is above 255
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    if not image.has_transparency_data:
+        return image if image.mode == mode else image.convert(mode)
+    layered = image.convert("RGBA")
+    flat = Image.new(mode, image.size, "white")
+    flat.paste(layered.convert(mode), mask=layered.getchannel("A"))
+    return flat
+
+
 def load_image(source: Path | BinaryIO, image_shape: tuple[int, int, int]) -> torch.Tensor:
     """An image of any size as a model of a certain size can take it.
 
-    It is turned as its camera says, made grey or RGB, cropped to the proportions of the size from its middle, and
-    scaled.
+    It is turned as its camera says, made grey or RGB (what is transparent is seen on white), cropped to the
+    proportions of the size from its middle, and scaled.
 
     Args:
         source: A file, or an open one.
@@ -92,7 +106,6 @@ def load_image(source: Path | BinaryIO, image_shape: tuple[int, int, int]) -> to
         mode = "L" if channels == 1 else "RGB"
         # Scaled first and turned then, and converted only if need be: a copy of a large image takes 350 MB.
         on_its_side = image.getexif().get(Base.Orientation, 1) >= 5
-        plain = image if image.mode == mode else image.convert(mode)
-        fitted = ImageOps.fit(plain, (height, width) if on_its_side else (width, height))
+        fitted = ImageOps.fit(flattened(image, mode), (height, width) if on_its_side else (width, height))
         upright = ImageOps.exif_transpose(fitted)
         return torch.from_numpy(channels_first(upright).copy()).unsqueeze(0).float() / 255

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from googol.data import Given
 from googol.experiments.imputation import most_probable
-from googol.experiments.questions import distribution_of_conditions
+from googol.experiments.plausibility import share_as_strange
+from googol.experiments.questions import distribution_of_conditions, is_rare
 from googol.experiments.run import Run
 
-LEAST = 0.02  # a condition is not kept where what is changed makes it less probable than this
+LEAST = 0.02  # a condition is not kept where what is changed makes it, or one as strange, less probable than this
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class Edited:
         conditions: Those that they were given, ``(B, c)``, NaN for those that could not be kept and were left open.
         before: The conditions that each was taken to have, by name.
         after: Those that it was given, by name, without those left open.
+        is_guess: Whether the model has hardly ever met what was to be changed.
     """
 
     images: Tensor
     conditions: Tensor
     before: list[Mapping[str, str]]
     after: list[Mapping[str, str]]
+    is_guess: bool
 
 
 @torch.no_grad()
@@ -45,7 +48,7 @@ def edit(run: Run, x: Tensor, change: Given, *, known: Given | None = None) -> E
         known: What is known of the conditions of the images; the rest is filled in.
 
     Raises:
-        ValueError: The model cannot edit, or no exact value is to be changed.
+        ValueError: The model cannot edit, no exact value is to be changed, or what is to be changed is impossible.
     """
     if not hasattr(run.model, "edit"):
         raise ValueError(f"the model in {run.folder} cannot edit images; train a joint-vae")
@@ -54,6 +57,7 @@ def edit(run: Run, x: Tensor, change: Given, *, known: Given | None = None) -> E
         raise ValueError("an edit needs exact values of conditions to change, not ranges or sets")
     if known is not None and known.within:
         raise ValueError("what is known of an image to edit must be exact values, not ranges or sets")
+    is_guess = is_rare(run, change)
     y = torch.full((len(x), len(run.conditions)), math.nan) if known is None else known.values.expand(len(x), -1)
     y = y.to(x)
     filled, _ = most_probable(run, run.model.impute(x, y))
@@ -62,12 +66,13 @@ def edit(run: Run, x: Tensor, change: Given, *, known: Given | None = None) -> E
     for column, condition in enumerate(run.conditions):
         if not bool(change.values[column].isnan()):
             continue
-        keep = torch.ones_like(new[:, column], dtype=torch.bool)
         if condition.is_categorical:
             probs = labels.condition(new).component_probs()[:, column]
-            keep = probs.gather(1, old[:, column, None].long()).squeeze(1) >= LEAST
-        new[keep, column] = old[keep, column]
-    return Edited(run.model.edit(x, old, new), new, _named(run, old), _named(run, new))
+            chance = probs.gather(1, old[:, column, None].long()).squeeze(1)
+        else:
+            chance = share_as_strange(labels, column, old[:, column], new, points=round(2 / LEAST))
+        new[:, column] = old[:, column].where(chance >= LEAST, math.nan)
+    return Edited(run.model.edit(x, old, new), new, _named(run, old), _named(run, new), is_guess)
 
 
 def _named(run: Run, rows: Tensor) -> list[Mapping[str, str]]:

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from googol.data import Condition, Given, unknown
 from googol.distributions import TensorRingDistribution, mutual_information
+from googol.experiments.plausibility import RARE, plausibility
 from googol.experiments.run import Run
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-RARE = 1e-4  # what is less probable than this was hardly in the data, if at all
+# Below this log-density, numbers of single precision no longer tell apart what could have caused it.
+IMPOSSIBLE = -1e6
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Answer:
 
     Arguments:
         log_prob: The log-probability of the choice; of exact values of continuous conditions the log-density.
+        plausibility: How probable something as strange as the choice is, from 0 to 1; see
+            `googol.experiments.plausibility`.
         beliefs: The distribution of each other condition given the choice, by name.
         most_probable: The most probable values of all conditions given the choice, by name.
         information: How much each condition tells about each other one, in nats, given the choice, by their names.
@@ -56,10 +61,16 @@ class Answer:
     """
 
     log_prob: float
+    plausibility: float
     beliefs: Mapping[str, Belief]
     most_probable: Mapping[str, str]
     information: Mapping[str, Mapping[str, float]]
     joint: TensorRingDistribution
+
+    @property
+    def is_rare(self) -> bool:
+        """Whether the model has hardly ever met that, so that its answers are guesses."""
+        return self.plausibility < RARE
 
 
 @torch.no_grad()
@@ -77,19 +88,35 @@ def ask(run: Run, given: Given, names: tuple[str, ...] | None = None, *, informa
             given cannot be.
     """
     labels = distribution_of_conditions(run)
-    log_prob = labels.log_prob(given.values.to(labels.log_normalizer), within=given.within)
-    if not bool(log_prob.isfinite()):
-        raise ValueError("what is given is impossible for this model")
+    log_prob = _log_prob(labels, given)
     conditioned = labels.condition(given.values.to(labels.log_normalizer), within=given.within)
     numbers = open_conditions(run, given, names)
-    mode = conditioned.mode.tolist()
+    mode, shares = conditioned.mode.tolist(), conditioned.component_probs()
     return Answer(
         log_prob=log_prob.item(),
-        beliefs={run.conditions[j].name: _belief(conditioned, j, run.conditions[j]) for j in numbers},
+        plausibility=plausibility(labels, given),
+        beliefs={run.conditions[j].name: _belief(conditioned, shares, j, run.conditions[j]) for j in numbers},
         most_probable={c.name: c.decode(number) for c, number in zip(run.conditions, mode, strict=True)},
         information=_information(run, conditioned, open_conditions(run, given)) if information else {},
         joint=conditioned,
     )
+
+
+def is_rare(run: Run, given: Given) -> bool:
+    """Whether a model that has a distribution of conditions has hardly ever met what is given.
+
+    Arguments:
+        run: The run of the model.
+        given: What is given; nothing, of a model without conditions.
+
+    Raises:
+        ValueError: It cannot be.
+    """
+    if not run.conditions or not hasattr(run.model, "label_distribution"):
+        return False
+    labels = distribution_of_conditions(run)
+    _log_prob(labels, given)
+    return plausibility(labels, given) < RARE
 
 
 def distribution_of_conditions(run: Run) -> TensorRingDistribution:
@@ -120,14 +147,22 @@ def open_conditions(run: Run, given: Given, names: tuple[str, ...] | None = None
     return [known.index(name) for name in names]
 
 
-def _belief(joint: TensorRingDistribution, number: int, condition: Condition) -> Belief:
-    marginal = joint.marginal([number])
+def _log_prob(labels: TensorRingDistribution, given: Given) -> Tensor:
+    """The log-density of what is given; a ValueError if it cannot be."""
+    log_prob = labels.log_prob(given.values.to(labels.log_normalizer), within=given.within)
+    if not bool(log_prob > IMPOSSIBLE):
+        raise ValueError("what is given is impossible for this model")
+    return log_prob
+
+
+def _belief(joint: TensorRingDistribution, shares: Tensor, number: int, condition: Condition) -> Belief:
+    """The belief about one condition, where the shares are those of the components of all, ``(c, N)``."""
     if condition.values is not None:
-        values = torch.arange(len(condition.values)).to(joint.log_normalizer)
-        probabilities = marginal.log_prob(values.unsqueeze(-1)).exp().tolist()
+        probabilities = shares[number, : len(condition.values)].tolist()
         return Belief(condition, dict(zip(condition.values, probabilities, strict=True)))
-    shares = torch.tensor(QUANTILES).to(joint.log_normalizer)
-    quantiles = marginal.from_uniform(shares.unsqueeze(-1)).squeeze(-1).tolist()
+    marginal = joint.marginal([number])
+    levels = torch.tensor(QUANTILES).to(joint.log_normalizer)
+    quantiles = marginal.from_uniform(levels.unsqueeze(-1)).squeeze(-1).tolist()
     mean, deviation = marginal.mean.item(), marginal.stddev.item()
     return Belief(condition, None, mean, deviation, dict(zip(QUANTILES, quantiles, strict=True)))
 

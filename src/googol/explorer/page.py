@@ -9,12 +9,13 @@ import gradio as gr
 
 from googol.data import Condition, DataError
 from googol.explorer import markup
-from googol.explorer.choices import Pick
+from googol.explorer.choices import ContradictionError, Pick
 from googol.explorer.scales import Scale
 from googol.explorer.view import Explorer, Portrait, View
 from googol.explorer.words import listed
 
 STYLE = Path(__file__).with_name("style.css")
+VARIETY = 0.2, 1.4  # ends of the temperature
 FEW = 12  # values of a condition that are all shown; more are in a list that opens
 LARGEST = 10  # megabytes of a picture of one's own
 PROMPT = f"Click one of the pictures above to see it enlarged, or use a picture of your own, of up to {LARGEST} MB."
@@ -44,12 +45,8 @@ def build_page(explorer: Explorer) -> gr.Blocks:
                 picks = [part for number in range(len(explorer.conditions)) for part in _picker(explorer, number)]
                 clear = gr.Button("Choose nothing", size="md")
                 with gr.Group():
-                    temperature = gr.Slider(
-                        0.2, 1.4, 1.0, step=0.1, label="Variety", info="Less: typical. More: daring.", buttons=[]
-                    )
-                    seed = gr.Number(
-                        0, label="Seed", info="The same number, the same pictures.", precision=0, minimum=0
-                    )
+                    temperature = _slider(*VARIETY, 1.0, step=0.1, label="Variety", info="Less: typical. More: daring.")
+                    seed = gr.Number(0, label="Seed", info="The same number, the same pictures.", precision=0)
             with gr.Column(scale=4, min_width=300):
                 gr.HTML("<h2>2. See what the model draws</h2>", js_on_load=None)
                 said = gr.HTML(js_on_load=markup.LIVE_SCRIPT, elem_id="said")
@@ -73,14 +70,21 @@ def _head(explorer: Explorer) -> str:
     )
 
 
+def _slider(low: float, high: float, value: float, **options: Any) -> gr.Slider:
+    """A slider beside whose handle any number can be typed: what lies beyond its ends is answered, not refused."""
+    slider = gr.Slider(low, high, value, buttons=[], **options)
+    slider.preprocess = lambda payload: payload  # type: ignore[method-assign]
+    return slider
+
+
 def _picker(explorer: Explorer, number: int) -> list[gr.components.Component]:
     """What a condition is chosen with."""
     condition, scale = explorer.conditions[number], explorer.scales[number]
     if scale is not None:
-        ends: dict[str, Any] = {"step": scale.step, "buttons": []}
+        ends = {"step": scale.step}
         with gr.Group():
-            low = gr.Slider(scale.low, scale.high, scale.low, label=f"{condition.name}, from", **ends)
-            high = gr.Slider(
+            low = _slider(scale.low, scale.high, scale.low, label=f"{condition.name}, from", **ends)
+            high = _slider(
                 scale.low, scale.high, scale.high, label=f"{condition.name}, to", info="At both ends: any.", **ends
             )
         return [low, high]
@@ -117,7 +121,8 @@ def _wire_choice(
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
     def look(number: float | None, variety: float, *values: Any) -> tuple[View, str, str, str]:
-        found = explorer.look(_picks(explorer, values), seed=int(number or 0) % 2**32, temperature=variety)
+        temperature = min(max(variety, VARIETY[0]), VARIETY[1])
+        found = explorer.look(_picks(explorer, values), seed=int(number or 0) % 2**32, temperature=temperature)
         said = markup.sentence(found.sentence, doubtful=found.doubtful)
         return found, said, markup.grid(found, explorer.conditions), markup.chances(found.bars)
 
@@ -179,7 +184,10 @@ def _one_picture(explorer: Explorer, view: gr.State, pictures: gr.HTML) -> None:
             if now is None or value is None:
                 return [gr.skip()] * (2 + len(dials))
             numeric = float(value) if condition.values is None else condition.encode(value)
-            edited = explorer.change(now, number, numeric)
+            try:
+                edited = explorer.change(now, number, numeric)
+            except ContradictionError as error:
+                return [markup.sentence(str(error), doubtful=True), *[gr.skip()] * (1 + len(dials))]
             others = _values(explorer, now)
             others[number] = value
             return [markup.sentence(edited.sentence, doubtful=edited.doubtful), markup.figures(now, edited), *others]
@@ -190,7 +198,7 @@ def _one_picture(explorer: Explorer, view: gr.State, pictures: gr.HTML) -> None:
 def _dial(condition: Condition, scale: Scale | None) -> Any:
     """What one condition of a picture is changed with."""
     if scale is not None:
-        return gr.Slider(scale.low, scale.high, scale.low, step=scale.step, label=condition.name, buttons=[])
+        return _slider(scale.low, scale.high, scale.low, step=scale.step, label=condition.name)
     values = list(condition.values or ())
     kind = gr.Radio if len(values) <= FEW else gr.Dropdown
     return kind(values, value=None, label=condition.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from googol.data import Given, load_image
 from googol.experiments import Answer, Run, ask, edit
 from googol.experiments.imputation import most_probable
-from googol.experiments.questions import RARE, distribution_of_conditions
+from googol.experiments.questions import distribution_of_conditions
 from googol.explorer.bars import Bars, bars_of_answer, bars_of_image
 from googol.explorer.choices import Choice, ContradictionError, Pick, choose, describe, name_value
 from googol.explorer.scales import Scale, scale_of
@@ -131,8 +131,7 @@ class Explorer:
             )
         captions = tuple(describe(row, self.conditions, self.scales) for row in conditions.tolist())
         bars = tuple(bars_of_answer(answer, self.run, self.scales))
-        probability = math.exp(min(answer.log_prob, 0.0))
-        return View(_judged(choice, answer), probability < RARE, images, conditions, captions, bars)
+        return View(_judged(choice, answer), answer.is_rare, images, conditions, captions, bars)
 
     def portrait_of_sample(self, view: View, index: int) -> Portrait:
         """One of the pictures of a view.
@@ -143,8 +142,9 @@ class Explorer:
         if index not in range(len(view.images)):
             raise IndexError(f"expected the index of one of {len(view.images)} pictures, got {index!r}")
         image = view.images[index : index + 1]
-        bars, _ = self._read(image)
+        bars, read = self._read(image)
         sentence = f"Picture {index + 1}, drawn as {view.captions[index]}."
+        sentence += self._read_otherwise(read, view.conditions[index], range(len(self.conditions)))
         return Portrait(image, sentence, view.conditions[index], view.captions[index], bars)
 
     def portrait_of_upload(self, content: bytes) -> Portrait:
@@ -168,22 +168,40 @@ class Explorer:
             portrait: The picture.
             number: Which condition.
             value: The exact value that it shall have: a number, or the index of a category.
+
+        Raises:
+            ContradictionError: Nothing can have that value.
         """
+        wanted = name_value(value, self.conditions[number], self.scales[number])
         nothing = Given(torch.full((len(self.conditions),), math.nan), {})
         with self._lock, evaluating(self.run.model, seed=0):
             change = nothing.with_value(number, value)
-            edited = edit(self.run, portrait.image, change, known=Given(portrait.conditions, {}))
+            try:
+                edited = edit(self.run, portrait.image, change, known=Given(portrait.conditions, {}))
+            except ValueError as error:
+                raise ContradictionError(f"{wanted} is impossible for this model: choose another value.") from error
         (new,) = edited.conditions.tolist()
         others = [j for j in range(len(new)) if j != number]
         kept = [name_value(new[j], self.conditions[j], self.scales[j]) for j in others if not math.isnan(new[j])]
         left = [self.conditions[j].name for j in others if math.isnan(new[j])]
-        wanted = name_value(value, self.conditions[number], self.scales[number])
         sentence = f"Changed to {wanted}" + (f"; kept: {listed(kept)}." if kept else ".")
         if left:
             sentence += f" Left open, since it does not go with that: {listed(left)}."
+        sentence += self._read_otherwise(self._read(edited.images)[1], edited.conditions[0], [number])
+        if edited.is_guess:
+            sentence += " The model has hardly ever met that: the picture is a guess."
         shown = [j for j in range(len(new)) if not math.isnan(new[j])]
         caption = ", ".join(name_value(new[j], self.conditions[j], self.scales[j]) for j in shown)
-        return Changed(edited.images, sentence, bool(left), caption)
+        return Changed(edited.images, sentence, bool(left) or edited.is_guess, caption)
+
+    def _read_otherwise(self, read: Tensor, drawn: Tensor, numbers: Iterable[int]) -> str:
+        """A sentence about the categories that the model reads in a picture in place of those it was drawn with."""
+        other = [
+            f"{self.conditions[j].name} {self.conditions[j].decode(read[j].item())}"
+            for j in numbers
+            if self.conditions[j].is_categorical and bool(read[j] != drawn[j])
+        ]
+        return f" In the picture itself it reads {listed(other)}." if other else ""
 
     def _read(self, image: Tensor) -> tuple[tuple[Bars, ...], Tensor]:
         """What the model reads in an image: distributions of its conditions, and the most probable or mean ones."""
@@ -198,7 +216,7 @@ def _judged(choice: Choice, answer: Answer) -> str:
     probability = math.exp(min(answer.log_prob, 0.0))
     if not choice.words:
         return "You chose nothing, so the model draws whatever it likes."
-    if probability < RARE:
+    if answer.is_rare:
         return (
             f"You chose {choice.words}. The model has hardly ever met that: only {frequency(probability)} of the "
             "pictures it imagines are so. What it draws now is a guess, and may not be what you chose."
