@@ -50,8 +50,10 @@ def test_all_metrics_of_a_joint_model(painted, classifier):
     assert 0 <= found["active_units"] <= 2
     assert 0 <= found["condition_accuracy"] == found["condition_accuracy_each"]["level"] <= 1
     assert found["imputation_accuracy_each"].keys() == {"level"}
+    assert found["imputation_baseline_each"].keys() == {"level"}
+    assert 1 <= found["groups"] <= 2
     alone = evaluate(model, painted, ["imputation-accuracy"], seed=4)
-    assert alone == {name: value for name, value in found.items() if name.startswith("imputation")}
+    assert alone == {name: value for name, value in found.items() if name.startswith("imputation_accuracy")}
 
 
 def test_a_model_without_conditions(painted, classifier):

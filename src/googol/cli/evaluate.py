@@ -36,6 +36,9 @@ metrics:
                        divergence from the uniform distribution, in nats
   condition-accuracy   how often generated images have the conditions they were asked for
   imputation-accuracy  how often the most probable value given the image is the true one
+  imputation-baseline  how often the value is that which is commonest among the images; beside the above
+  group-accuracy       how often the commonest value in the group of an image is its own: groups are those that the ring
+                       divides codes into without being told, and their number is told, too
   classifier-accuracy  how often the classifier that judges images is right about real ones; beside what it judges
 
 The judge is trained apart, on the training images with all their labels, and kept for the next time."""

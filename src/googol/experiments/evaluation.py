@@ -12,6 +12,7 @@ from googol.data import Dataset
 from googol.experiments.run import Run
 from googol.metrics import JUDGED, MODES, NEIGHBOURS, InceptionFeatures, cached_classifier, metric_names
 from googol.metrics import evaluate as measure
+from googol.models import JointVAE
 
 
 def evaluate(
@@ -90,5 +91,6 @@ def _all(run: Run) -> tuple[str, ...]:
     if likelihood is None and run.schema:
         return (*bounds, "fid", *NEIGHBOURS, *MODES)
     if run.conditions:
-        return (*bounds, "fid", "condition_accuracy", "imputation_accuracy")
+        grouped = ("group_accuracy",) if isinstance(run.model, JointVAE) else ()
+        return (*bounds, "fid", "condition_accuracy", "imputation_accuracy", "imputation_baseline", *grouped)
     return (*bounds, "fid") if run.schema else bounds

@@ -1,6 +1,6 @@
 """What a model is worth: bounds of the likelihood, accuracies of conditions, Fréchet distance, use of the codes."""
 
-from googol.metrics.accuracy import Accuracy, agreement, condition_accuracy, imputation_accuracy
+from googol.metrics.accuracy import Accuracy, agreement, condition_accuracy, imputation_accuracy, imputation_baseline
 from googol.metrics.bounds import (
     Estimate,
     bits_per_dim,
@@ -16,6 +16,7 @@ from googol.metrics.classifier_cache import cached_classifier
 from googol.metrics.codes import active_units, parameter_counts
 from googol.metrics.evaluation import evaluating
 from googol.metrics.frechet import ClassifierFeatures, InceptionFeatures, fid, frechet_distance
+from googol.metrics.groups import Grouping, group_accuracy, groups
 from googol.metrics.modes import Modes, count_modes, modes
 from googol.metrics.neighbours import Coverage, coverage, neighbourhoods
 from googol.metrics.typicality import auroc, typicality
@@ -30,6 +31,7 @@ __all__ = [
     "ClassifierFeatures",
     "Coverage",
     "Estimate",
+    "Grouping",
     "InceptionFeatures",
     "Modes",
     "active_units",
@@ -46,10 +48,13 @@ __all__ = [
     "evaluating",
     "fid",
     "frechet_distance",
+    "group_accuracy",
+    "groups",
     "importance_bound",
     "importance_bounds",
     "importance_impute",
     "imputation_accuracy",
+    "imputation_baseline",
     "metric_names",
     "modes",
     "neighbourhoods",

@@ -176,3 +176,27 @@ def imputation_accuracy(model: Imputing, data: Dataset, *, batch_size: int = 500
                     row[:, column] = p.argmax(-1).to(row.dtype)
             predicted.append(row.cpu())
     return agreement(torch.cat(predicted), data.conditions, data.schema)
+
+
+def imputation_baseline(data: Dataset) -> Accuracy:
+    """What one gets by always saying the most frequent value of each categorical condition among the images.
+
+    Args:
+        data: Images with their true conditions.
+
+    Raises:
+        ValueError: The data have no conditions.
+
+    Example:
+        >>> from googol.data import load
+        >>> round(imputation_baseline(load("digits", "test")).mean, 2)
+        0.1
+    """
+    if not data.schema:
+        raise ValueError(f"Expected data with conditions; {data.name} has none.")
+    said = torch.full_like(data.conditions, math.nan)
+    for column, condition in enumerate(data.schema):
+        known = data.conditions[~data.conditions[:, column].isnan(), column]
+        if condition.is_categorical and len(known):
+            said[:, column] = known.mode().values
+    return agreement(said, data.conditions, data.schema)

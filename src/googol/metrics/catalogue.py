@@ -7,18 +7,20 @@ from typing import Any
 from torch import nn
 
 from googol.data import Dataset, unknown
-from googol.metrics.accuracy import Accuracy, condition_accuracy, imputation_accuracy
+from googol.distributions import TensorRing
+from googol.metrics.accuracy import Accuracy, condition_accuracy, imputation_accuracy, imputation_baseline
 from googol.metrics.bounds import Estimate, bits_per_dim, elbo_terms, importance_bound
 from googol.metrics.classifier import Classifier
 from googol.metrics.codes import active_units, parameter_counts
 from googol.metrics.frechet import ClassifierFeatures, fid
+from googol.metrics.groups import group_accuracy
 from googol.metrics.modes import modes
 from googol.metrics.neighbours import coverage
 
 METRICS = (
     *("elbo", "iwae", "elbo_bits_per_dim", "iwae_bits_per_dim", "active_units", "parameters"),
     *("fid", "precision", "recall", "density", "coverage", "modes", "mode_kl"),
-    *("condition_accuracy", "imputation_accuracy", "classifier_accuracy"),
+    *("condition_accuracy", "imputation_accuracy", "imputation_baseline", "group_accuracy", "classifier_accuracy"),
 )
 # Those that need a classifier.
 NEIGHBOURS = ("precision", "recall", "density", "coverage")
@@ -117,6 +119,11 @@ def evaluate(
             found |= {name: sum(counts.values()), f"{name}_each": counts}
         elif name == "imputation_accuracy":
             found |= _accuracy(name, imputation_accuracy(model, data, seed=seed))
+        elif name == "imputation_baseline":
+            found |= _accuracy(name, imputation_baseline(data))
+        elif name == "group_accuracy":
+            grouping = group_accuracy(model, data, seed=seed)
+            found |= {**_accuracy(name, grouping.accuracy), "groups": grouping.number}
         elif name in ("fid", *NEIGHBOURS):
             extractor = _features(name, features, classifier)
             if name == "fid":
@@ -148,10 +155,13 @@ def _check_model(name: str, model: Any) -> None:
     """Raise a ValueError unless the model can do what a metric needs."""
     if name in NATS_OF and getattr(getattr(model, "likelihood", None), "log_bin", None) is None:
         raise ValueError(f"The metric {name} needs a likelihood of grey levels; that of {type(model).__name__} is not.")
+    if name == "group_accuracy" and not isinstance(getattr(model, "prior", None), TensorRing):
+        raise ValueError(f"The metric {name} needs a model with a tensor ring; {type(model).__name__} has none.")
     if name == "condition_accuracy" and "given" not in inspect.signature(model.sample).parameters:
         raise ValueError(f"The metric {name} needs a model of conditions; {type(model).__name__} has none.")
     needed = {"elbo": "elbo_terms", "iwae": "importance_bound", "active_units": "posterior", "parameters": "parameters"}
-    needed |= {"imputation_accuracy": "impute"} | dict.fromkeys(NATS_OF, "importance_bound")
+    needed |= dict.fromkeys(("imputation_accuracy", "imputation_baseline"), "impute") | {"group_accuracy": "posterior"}
+    needed |= dict.fromkeys(NATS_OF, "importance_bound")
     method = needed.get(name, "sample")
     if not hasattr(model, method):
         words = {"posterior": "with codes", "impute": "that fills in conditions"}

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from googol.data import Dataset
 from googol.distributions import TensorRing, TensorRingDistribution
+from googol.metrics import groups as groups_of_codes
 from googol.training.checkpoints import write_file
 from googol.training.pairs import active_pairs, dependent_pairs, pair_density
 
@@ -188,18 +189,14 @@ def prior(model: Any, data: Dataset, pairs: Sequence[tuple[int, int]] | None = N
 
 
 def groups(model: Any, data: Dataset) -> Figure | None:
-    """Images in the groups that a tensor ring divides codes into: a row for each of the largest.
-
-    The group is the most probable value of the bond in the middle of the chain, which is all that the two halves of the
-    codes know of each other; labels play no part in it.
+    """Images in the groups that a tensor ring divides codes into (:func:`googol.metrics.groups`): a row for each of the
+    largest.
     """
     ring = getattr(model, "prior", None)
     if not hasattr(model, "posterior") or not isinstance(ring, TensorRing) or len(ring) < 2:
         return None
     x = _images(model, data, CODES)
-    codes = model.posterior(x).sample()
-    unknown = codes.new_full((len(codes), len(ring) - codes.shape[1]), math.nan)
-    group = ring().bond_probs(ring.order[(len(ring) - 1) // 2], torch.cat([codes, unknown], -1)).argmax(-1)
+    group = groups_of_codes(model, x)
     sizes = group.bincount(minlength=ring.rank)
     rows = [x[group == g][:GROUP] for g in sizes.argsort(descending=True).tolist() if sizes[g] >= GROUP][:GROUPS]
     return _pictures(torch.cat(rows), columns=GROUP, title="images by group (a row each)") if rows else None
