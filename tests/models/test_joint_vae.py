@@ -53,6 +53,20 @@ def over_grid_of_prior(model: JointVAE, y: torch.Tensor) -> torch.Tensor:
     return model.prior().log_prob(torch.cat([GRID, y.expand(len(GRID), -1)], -1)).exp().sum().detach() * STEP
 
 
+def test_the_prior_may_weigh_labels_less_than_the_codes():
+    """Each half has the gradient that it would have if its weight were that of both."""
+    gradients = {}
+    for weights in ((8.0, 2.0), (8.0, None), (2.0, None)):
+        model = make(label_weight=weights[0], prior_label_weight=weights[1])
+        torch.manual_seed(1)
+        model.loss(X, Y)["loss"].backward()
+        gradients[weights] = {name: p.grad for name, p in model.named_parameters()}
+    for name, found in gradients[8.0, 2.0].items():
+        torch.testing.assert_close(found, gradients[2.0 if name.startswith("prior") else 8.0, None][name])
+    different = [name for name, g in gradients[8.0, None].items() if not g.allclose(gradients[2.0, None][name])]
+    assert {name.split(".")[0] for name in different} == {"prior", "posterior"}
+
+
 def test_a_single_categorical_condition_has_its_shares_set_in_the_end_instead():
     torch.manual_seed(0)
     ring = TensorRing([NormalVariable(3), Categorical(3)], rank=3, dtype=torch.float64)

@@ -32,6 +32,10 @@ class JointVAE(ConditionalVAE):
     is set in the end, see :meth:`on_train_end`, and its part is left out.) It generates under any subset of the
     conditions and fills in the others.
 
+    The bound grows with the pixels, and so has λ to. The prior does not see pixels: with a large λ of its own it would
+    tell labels apart where codes are, at the price of where it has codes itself. So it can have a weight μ in place of
+    λ for its parameters.
+
     The bound hardly notices prior mass where no code ever falls, which decodes to nonsense. Another option asks that
     the model can read what it generates,
 
@@ -53,7 +57,8 @@ class JointVAE(ConditionalVAE):
         prior: A ring or train over the d latents followed by the c conditions.
         posterior: q(z given x), over d latents.
         likelihood: p(x given z).
-        label_weight: The weight λ of log p(y given z) and, of several conditions, of log p(y); not negative.
+        label_weight: The weight λ of log p(y given z) for the codes, not negative.
+        prior_label_weight: That for the prior, μ, and, of several conditions, of log p(y); not negative and by default λ.
         consistency_weight: The weight κ of reading back what is generated, not negative.
         self_training_weight: The weight of log p(y given z) for conditions that the model fills in, not negative.
         warmup_epochs: How many epochs of a plain VAE come first.
@@ -89,6 +94,7 @@ class JointVAE(ConditionalVAE):
         likelihood: nn.Module,
         *,
         label_weight: float = 0.0,
+        prior_label_weight: float | None = None,
         consistency_weight: float = 0.0,
         self_training_weight: float = 0.0,
         warmup_epochs: int = 0,
@@ -114,8 +120,10 @@ class JointVAE(ConditionalVAE):
             )
         if freeze_autoencoder and warmup_epochs < 1:
             raise ValueError("freeze_autoencoder needs warmup_epochs of at least 1, got 0: nothing would be trained")
-        weights = {"label_weight": label_weight, "consistency_weight": consistency_weight}
-        for name, weight in (weights | {"self_training_weight": self_training_weight}).items():
+        own_weight = label_weight if prior_label_weight is None else prior_label_weight
+        weights = {"label_weight": label_weight, "prior_label_weight": own_weight}
+        weights |= {"consistency_weight": consistency_weight, "self_training_weight": self_training_weight}
+        for name, weight in weights.items():
             if not weight >= 0:
                 raise ValueError(f"{name} must not be negative, got {weight}")
         if consistency_weight and not has_mean(likelihood):
@@ -124,6 +132,7 @@ class JointVAE(ConditionalVAE):
                 f"gradient; got {consistency_weight}"
             )
         self.label_weight = label_weight
+        self.prior_label_weight = own_weight
         self.consistency_weight = consistency_weight
         self.self_training_weight = self_training_weight
         self.freeze_autoencoder = freeze_autoencoder
@@ -169,17 +178,20 @@ class JointVAE(ConditionalVAE):
         log_code, log_label = self._log_code_and_label(joint, z, y)
         terms = self._bound_terms(log_likelihood, [log_q - log_code, *below])
         log_label = log_label.mean()
-        loss = terms["loss"] - (1 + self.label_weight) * log_label
+        loss = terms["loss"] - (1 + self.prior_label_weight) * log_label
+        if self.label_weight != self.prior_label_weight:
+            of_codes = self._log_code_and_label(_constant(self.prior), z, y)[1].mean()
+            loss = loss - (self.label_weight - self.prior_label_weight) * of_codes
         if self.self_training_weight and self.training:
             filled = self._filled_in(joint, z, y)
             loss = loss - self.self_training_weight * self._log_code_and_label(joint, z, filled)[1].mean()
         terms["log_p_y_given_z"] = log_label
-        weighs_labels = self.label_weight > 0 and not self._has_single_label()
+        weighs_labels = self.prior_label_weight > 0 and not self._has_single_label()
         if weighs_labels or self.consistency_weight:
             labels = self._labels(joint)  # once for both: it takes a tenth of a step
             if weighs_labels:
                 terms["log_p_y"] = labels.log_prob(y).mean()
-                loss = loss - self.label_weight * terms["log_p_y"]
+                loss = loss - self.prior_label_weight * terms["log_p_y"]
             if self.consistency_weight:
                 terms["consistency"] = -self._log_read_back(joint, labels, max(1, len(x) // 4))
                 loss = loss + self.consistency_weight * terms["consistency"]

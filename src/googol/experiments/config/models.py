@@ -29,7 +29,9 @@ class JointVAE:
     latents: int = 12
     """numbers in a code"""
     label_weight: float = 50.0
-    """weight of log p(y given z), which makes the codes tell the conditions, and of log p(y) if there are several"""
+    """weight of log p(y given z), which makes the codes tell the conditions; grows with the nats of an image"""
+    prior_label_weight: float | None = None
+    """the same for the ring, whose weight need not grow, and of log p(y) if there are several; by default the above"""
     consistency_weight: float = 10.0
     """weight of reading back generated images as what they were generated for"""
     self_training_weight: float = 0.0
@@ -53,7 +55,7 @@ class JointVAE:
     def __post_init__(self) -> None:
         require(1, latents=self.latents, lower_latents=min(self.lower_latents, default=1))
         require(0, label_weight=self.label_weight, consistency_weight=self.consistency_weight)
-        require(0, self_training_weight=self.self_training_weight)
+        require(0, self_training_weight=self.self_training_weight, prior_label_weight=self.prior_label_weight or 0)
         require(0, warmup_epochs=self.warmup_epochs, kl_warmup_epochs=self.kl_warmup_epochs, free_bits=self.free_bits)
         if self.consistency_weight and isinstance(self.likelihood, Autoregressive):
             raise ValueError(
@@ -83,6 +85,7 @@ class JointVAE:
                 self.likelihood, self.lower, self.network, image_shape, (self.latents, *self.lower_latents)
             ),
             label_weight=self.label_weight,
+            prior_label_weight=self.prior_label_weight,
             consistency_weight=self.consistency_weight,
             self_training_weight=self.self_training_weight,
             warmup_epochs=self.warmup_epochs,
