@@ -9,6 +9,7 @@ from joint_parts import GRID, NAN, STEP, Decoder, Encoder, X, Y, make, over_grid
 from googol.distributions import Categorical, TensorRing
 from googol.distributions import Normal as NormalVariable
 from googol.models import JointVAE
+from googol.models.reading import log_read_back
 
 
 def test_the_elbo_agrees_with_quadrature_whatever_is_observed():
@@ -113,11 +114,11 @@ def test_reading_back_agrees_with_quadrature_and_spares_the_reader():
             alone = torch.cat([codes.unsqueeze(-1), torch.full((*codes.shape, 2), NAN)], -1)
             log_label = joint.log_prob(both) - joint.log_prob(alone)
             expected = expected + (density * (weights * log_label).sum(-1)).sum()
-    drawn = torch.stack([model._log_read_back(joint, model.label_distribution(), 500) for _ in range(20)])
+    drawn = torch.stack([log_read_back(model, joint, model.label_distribution(), 500) for _ in range(20)])
     assert (drawn.mean() - expected).abs() < 5 * drawn.std() / math.sqrt(20)
 
     model.zero_grad()
-    model._log_read_back(model.prior(), model.label_distribution(), 50).backward()
+    log_read_back(model, model.prior(), model.label_distribution(), 50).backward()
     assert model.posterior.slope.grad is None
     assert model.likelihood.slope.grad.abs().sum() > 0
     assert all(parameter.grad.abs().sum() > 0 for parameter in model.prior.log_cores)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from googol.distributions import Event, TensorRing, TensorRingDistribution
 from googol.distributions.draws import mean_code, picture, sample_and_log_prob
 from googol.likelihoods import has_mean
 from googol.models.conditional import ConditionalVAE, Draws, check_given
+from googol.models.reading import constant, log_read_back
 from googol.models.vae import likelihood_and_divergences
 
 SURE = 0.95  # the probability from which on a filled-in condition is learned from
@@ -58,7 +57,7 @@ class JointVAE(ConditionalVAE):
         posterior: q(z given x), over d latents.
         likelihood: p(x given z).
         label_weight: The weight λ of log p(y given z) for the codes, not negative.
-        prior_label_weight: That for the prior, μ, and, of several conditions, of log p(y); not negative and by default λ.
+        prior_label_weight: That for the prior, μ, and, of several conditions, of log p(y); not negative, by default λ.
         consistency_weight: The weight κ of reading back what is generated, not negative.
         self_training_weight: The weight of log p(y given z) for conditions that the model fills in, not negative.
         warmup_epochs: How many epochs of a plain VAE come first.
@@ -175,16 +174,16 @@ class JointVAE(ConditionalVAE):
             z, log_q = sample_and_log_prob(self.posterior(x))
             log_likelihood, below = likelihood_and_divergences(self.likelihood(z), x)
         joint = self.prior()
-        log_code, log_label = self._log_code_and_label(joint, z, y)
+        log_code, log_label = self.log_code_and_label(joint, z, y)
         terms = self._bound_terms(log_likelihood, [log_q - log_code, *below])
         log_label = log_label.mean()
         loss = terms["loss"] - (1 + self.prior_label_weight) * log_label
         if self.label_weight != self.prior_label_weight:
-            of_codes = self._log_code_and_label(_constant(self.prior), z, y)[1].mean()
+            of_codes = self.log_code_and_label(constant(self.prior), z, y)[1].mean()
             loss = loss - (self.label_weight - self.prior_label_weight) * of_codes
         if self.self_training_weight and self.training:
             filled = self._filled_in(joint, z, y)
-            loss = loss - self.self_training_weight * self._log_code_and_label(joint, z, filled)[1].mean()
+            loss = loss - self.self_training_weight * self.log_code_and_label(joint, z, filled)[1].mean()
         terms["log_p_y_given_z"] = log_label
         weighs_labels = self.prior_label_weight > 0 and not self._has_single_label()
         if weighs_labels or self.consistency_weight:
@@ -193,7 +192,7 @@ class JointVAE(ConditionalVAE):
                 terms["log_p_y"] = labels.log_prob(y).mean()
                 loss = loss - self.prior_label_weight * terms["log_p_y"]
             if self.consistency_weight:
-                terms["consistency"] = -self._log_read_back(joint, labels, max(1, len(x) // 4))
+                terms["consistency"] = -log_read_back(self, joint, labels, max(1, len(x) // 4))
                 loss = loss + self.consistency_weight * terms["consistency"]
         return terms | {"loss": loss}
 
@@ -210,24 +209,17 @@ class JointVAE(ConditionalVAE):
         discrete = torch.tensor([v.is_discrete for v in self.prior.variables[self.latents :]], device=y.device)
         return index.to(y.dtype).masked_fill(~(y.isnan() & discrete & (chance >= SURE)), torch.nan)
 
-    def _log_code_and_label(self, joint: TensorRingDistribution, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """log p(z) and log p(y_ob given z) of every row."""
+    def log_code_and_label(self, joint: TensorRingDistribution, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """log p(z) and log p(y_ob given z) of every row.
+
+        Args:
+            joint: p(z, y), of this model's prior.
+            z: Codes, ``(B, d)``.
+            y: Conditions, ``(B, c)``; NaN = not observed.
+        """
         both = range(joint.event_shape[0]), range(self.latents)
         log_joint, log_code = joint.log_marginals(torch.cat([z, y.to(z.dtype)], -1), both)
         return log_code, log_joint - log_code
-
-    def _log_read_back(
-        self, joint: TensorRingDistribution, label_distribution: TensorRingDistribution, count: int
-    ) -> Tensor:
-        """The mean log-probability that generated images are read as the conditions they were generated for."""
-        labels = label_distribution.sample((count,))
-        evidence = torch.cat([labels.new_full((count, self.latents), torch.nan), labels], -1)
-        z = joint.condition(evidence).rsample()[:, : self.latents]
-        shown = _Shown(self.likelihood)
-        image = _constant(shown, z) if self.freeze_autoencoder else shown(z)
-        # The reader is a copy without gradients: it shall not learn to accept what is generated now.
-        read = _constant(self.posterior, image).rsample()
-        return self._log_code_and_label(_constant(self.prior), read, labels)[1].mean()
 
     # -- bounds
 
@@ -352,19 +344,3 @@ class JointVAE(ConditionalVAE):
         probs = self.prior().component_probs(torch.cat([z, y.to(z.dtype).expand(*z.shape[:-1], -1)], -1))
         labels = self.prior.variables[self.latents :]
         return [probs[..., self.latents + j, : label.components] for j, label in enumerate(labels)]
-
-
-class _Shown(nn.Module):
-    """From codes to pictures, as one module."""
-
-    def __init__(self, likelihood: nn.Module) -> None:
-        super().__init__()
-        self.likelihood = likelihood
-
-    def forward(self, z: Tensor) -> Tensor:
-        return picture(self.likelihood(z))
-
-
-def _constant(module: nn.Module, *arguments: Tensor) -> Any:
-    """What a module returns, with no gradient for its parameters."""
-    return functional_call(module, {name: value.detach() for name, value in module.named_parameters()}, arguments)
