@@ -78,7 +78,7 @@ def write_page(table: Table, results: Path) -> Path:
             curved = [run for run in runs if run["curve"]]
             if curved and not any(_is_game(run) for run in runs):
                 write_file(folder / f"{data}.png", to_png(_curves(table, data, curved)))
-                parts.append(f"![Validation loss of each row over the epochs]({data}.png)")
+                parts.append(f"![Validation loss of each row over epochs and minutes]({data}.png)")
             parts += pictures_markdown(table, data, _all_rows(table, runs), results)
     for why in dict.fromkeys(stale.values()):
         files = ", ".join(name for name, reason in stale.items() if reason == why)
@@ -190,19 +190,27 @@ def _is_game(run: Mapping[str, Any]) -> bool:
 
 
 def _curves(table: Table, data: str, runs: Sequence[Mapping[str, Any]]) -> Figure:
+    """The validation losses over epochs and, at the pace of the fastest run of a row, over minutes."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    axis = figure.add_subplot()
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
     for number, row in enumerate(_all_rows(table, runs)):
-        for seed, run in enumerate(run for run in runs if run["row"] == row.name):
+        own = [run for run in runs if run["row"] == row.name]
+        # The other runs were held up by what else the machine had to do.
+        pace = min((run["training"]["seconds"] / 60 / run["training"]["epochs"] for run in own), default=0.0)
+        for seed, run in enumerate(own):
             epochs, losses = zip(*run["curve"], strict=True)
-            label = row.title if seed == 0 else None
-            axis.plot(epochs, losses, color=f"C{number % 10}", linewidth=1, label=label, alpha=0.9)
+            style = {"color": f"C{number % 10}", "linewidth": 1, "alpha": 0.9}
+            axes[0].plot(epochs, losses, label=row.title if seed == 0 else None, **style)
+            axes[1].plot([epoch * pace for epoch in epochs], losses, **style)
     finals = sorted(run["curve"][-1][1] for run in runs)
     spread = max(finals[-1] - finals[0], abs(finals[0]) * 0.02)
-    axis.set(title=f"{table.title}: {table.titles[data]}", xlabel="epoch", ylabel="validation loss, nats")
-    axis.set_ylim(min(min(loss for _, loss in run["curve"]) for run in runs) - 0.2 * spread, finals[-1] + 3 * spread)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize="small")
+    figure.suptitle(f"{table.title}: {table.titles[data]}", fontsize="medium")
+    axes[0].set(xlabel="epoch", ylabel="validation loss, nats")
+    axes[1].set(xlabel="minute of the training, at the pace of a row's fastest run")
+    axes[0].set_ylim(min(min(loss for _, loss in run["curve"]) for run in runs) - 0.2 * spread, finals[-1] + 3 * spread)
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False, fontsize="small")
     return figure
