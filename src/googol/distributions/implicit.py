@@ -112,7 +112,7 @@ def _block(
         links = (weights @ cores.flatten(-2)).unflatten(-1, cores.shape[-2:])
         with torch.no_grad():
             before, scales = _products(chain, links)
-        around = (after @ before).mT.flatten(-2)  # (n, B, m²)
+        around = (before.mT @ after.mT).flatten(-2)  # (n, B, m²)
         scale = (chain.log_scale - chain.log_scale.amax(-1, keepdim=True)).exp().unsqueeze(1)
         unnormalized = (around @ cores.flatten(-2).mT) * scale  # (n, B, N)
         sums = unnormalized.sum(-1, keepdim=True).clamp_min(torch.finfo(cores.dtype).tiny)
@@ -130,10 +130,9 @@ def _block(
             moved = before @ tilted / scales
             wanted = gradient.flatten(0, 1).mT.to(cores.dtype)
             opened = is_open.expand(len(drawn), -1, -1).flatten(0, 1).mT
-            factor, passed = _back(wanted, opened, density, by_before, moved, links / scales)
-            through_links = before.mT @ passed / scales
-        surrogate = (factor * cdf).sum() + (through_links * links).sum()
-        found = torch.autograd.grad(surrogate, leaves, allow_unused=True)
+            factor, passed = _back(wanted, opened, density, by_before, moved, links, scales)
+            through_links = before.mT @ passed
+        found = torch.autograd.grad((cdf, links), leaves, (factor, through_links), allow_unused=True)
         return [None if each is None else each.contiguous() for each in found]
 
 
@@ -150,17 +149,16 @@ def _products(chain: Chain, links: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _back(
-    gradient: Tensor, is_open: Tensor, density: Tensor, by_before: Tensor, moved: Tensor, links: Tensor
+    gradient: Tensor, is_open: Tensor, density: Tensor, by_before: Tensor, moved: Tensor, links: Tensor, scales: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The factors c of the derivatives of the distribution functions, ``(n, B)``, and the gradient by the product after
-    each link, ``(n, B, r, m)``.
+    """The factors c of the derivatives of the distribution functions, ``(n, B)``, and the gradient by the product with
+    each link before it is scaled, ``(n, B, r, m)``.
     """
     passed = torch.zeros_like(by_before[0])
     factors, gradients = [], []
-    each = zip(gradient, is_open, density, by_before, moved, links, strict=True)
-    for by_value, opened, slope, by_product, shift, link in reversed(list(each)):
-        gradients.append(passed)
-        factor = -(by_value + (passed * shift).sum((-2, -1))) / slope
-        factors.append(factor.masked_fill(~opened, 0.0))
-        passed = torch.baddbmm(factors[-1][:, None, None] * by_product, passed, link.mT)
+    each = zip(gradient, is_open / -density, by_before, moved, links, scales, strict=True)
+    for by_value, slope, by_product, shift, link, scale in reversed(list(each)):
+        gradients.append(passed / scale)
+        factors.append((by_value + (passed * shift).sum((-2, -1))) * slope)
+        passed = torch.baddbmm(factors[-1][:, None, None] * by_product, gradients[-1], link.mT)
     return torch.stack(factors[::-1]), torch.stack(gradients[::-1])
