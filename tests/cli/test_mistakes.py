@@ -124,7 +124,12 @@ def test_runs_that_cannot_be_opened(folder: Path, tmp_path: Path, change: str, m
         (["train", "joint-vae", "--out", "new", "prior:tensor-rign"], "tensor-ring"),
         (["train", "--resume", "RUN"], "finished"),
         (["reproduce", "ttlp", "--seeds", "0"], "error: --seeds must be at least 1, got 0"),
-        (["reproduce", "ttlp", "--seed", "-1"], "error: --seed must be at least 0, got -1"),
+        (["reproduce", "ttlp", "--seed", "-1"], "error: --seed must be from 0 to 2^63 - 1, got -1"),
+        (["sample", "RUN", "--out", "new.png", "--seed", "9" * 20], "--seed must be from 0 to 2^63 - 1, got 999"),
+        (
+            ["sample", "RUN", "--out", "new.png", "--temperature", "-1"],
+            "--temperature must be at least 0 and finite",
+        ),
         (["train", "--resume", "NOWHERE"], "NOWHERE"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -88,6 +88,27 @@ def test_single_precision_agrees_with_double(joint):
     torch.testing.assert_close(single.from_uniform(u)[inside], value.float()[inside], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_uniform_numbers_are_in_the_unit_interval_and_scores_keep_the_tails(dtype):
+    """However far values are out, on either side."""
+    from googol.distributions import Normal, TensorRing
+
+    torch.manual_seed(0)
+    joint = TensorRing([Normal(10)] * 4, rank=8, dtype=dtype)()
+    value = torch.cat([torch.randn(500, 4, dtype=dtype) * scale for scale in (1, 3, 30, 1000)])
+    u, scores = joint.to_uniform(value), joint.to_scores(value)
+    assert ((u >= 0) & (u <= 1)).all()
+    torch.testing.assert_close(
+        joint.to_uniform(value)[:500], torch.distributions.Laplace(0.0, 1.0).cdf(scores).to(dtype)[:500]
+    )
+    tolerance = 1e-4 if dtype == torch.float32 else 1e-9
+    torch.testing.assert_close(joint.from_scores(scores), value, rtol=tolerance, atol=tolerance)
+    extremes = joint.from_uniform(torch.tensor([[0.0] * 4, [1.0] * 4], dtype=dtype))
+    assert extremes.isfinite().all()
+    assert (extremes[0] < -10).all()
+    assert (extremes[1] > 10).all()
+
+
 def test_what_is_refused(joint):
     with pytest.raises(ValueError, match="to_uniform needs continuous variables, but variables \\[1, 4\\]"):
         joint.to_uniform(torch.zeros(5))
@@ -98,5 +119,7 @@ def test_what_is_refused(joint):
         given.from_uniform(torch.full((5,), 1.1))
     with pytest.raises(ValueError, match="must have the shape"):
         given.from_uniform(torch.zeros(4))
+    with pytest.raises(ValueError, match="score must not be NaN"):
+        given.from_scores(torch.full((5,), NAN))
     with pytest.raises(ValueError, match="expected numbers of the shape"):
         joint.condition(LABELS).from_uniform(torch.zeros(3, 5))

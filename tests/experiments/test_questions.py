@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 
@@ -52,6 +53,8 @@ def test_a_number_far_out_is_strange_and_does_not_change_the_sum_of_beliefs(run)
     for belief in (far.beliefs["digit"], far.beliefs["parity"]):
         assert sum(belief.probabilities.values()) == pytest.approx(1, abs=1e-4)
     assert far.beliefs["digit"].probabilities["9"] > 0.5
+    far_out = [ask(run, parse_given([text], SCHEMA)).most_probable["ink"] for text in ("ink=30..", "ink=..-20")]
+    assert far_out == ["30", "-20"]
     for text in ("ink=1e9", "ink=1e9.."):
         with pytest.raises(ValueError, match="impossible"):
             ask(run, parse_given([text], SCHEMA))
@@ -118,11 +121,27 @@ def test_an_edit_keeps_what_goes_with_it_and_leaves_open_what_does_not(run):
         (lambda run: ask(run, parse_given([], SCHEMA), ("digi",)), "did you mean 'digit'"),
         (lambda run: edit(run, torch.rand(1, *SHAPE), parse_given([], SCHEMA)), "needs exact values"),
         (lambda run: edit(run, torch.rand(1, *SHAPE), parse_given(["ink=3..4"], SCHEMA)), "not ranges or sets"),
+        (
+            lambda run: edit(
+                run, torch.rand(1, *SHAPE), parse_given(["digit=3"], SCHEMA), known=parse_given(["ink=1e30"], SCHEMA)
+            ),
+            "what is given is impossible",
+        ),
     ],
 )
 def test_what_is_refused(run, question, message):
     with pytest.raises(ValueError, match=message):
         question(run)
+
+
+def test_images_unlike_any_other_are_edited_and_left_as_they_are_by_their_own_conditions(run):
+    """Their codes lie far out, where the distribution functions are one to all digits."""
+    model = copy.deepcopy(run.model)
+    with torch.no_grad():
+        list(model.posterior.encoder.modules())[-1].bias[:4] += torch.tensor([30.0, -30.0, 300.0, 0.0])
+    x, digit = torch.rand(3, *SHAPE), torch.tensor([3.0, 1.0, math.nan])
+    torch.testing.assert_close(model.edit(x, digit, digit), model.reconstruct(x), rtol=1e-3, atol=1e-3)
+    assert model.edit(x, digit, torch.tensor([8.0, 0.0, math.nan])).isfinite().all()
 
 
 def test_every_model_with_a_distribution_of_conditions_is_asked_alike():

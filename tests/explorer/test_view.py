@@ -85,6 +85,8 @@ def test_an_end_beyond_the_scale_is_meant_as_it_was_typed(explorer):
     far = explorer.look(open_picks(explorer, size=(scale.high + 100, scale.high)))
     assert far.doubtful
     assert "impossible" in far.sentence or "hardly ever met" in far.sentence
+    little = explorer.look(open_picks(explorer, size=(scale.low, scale.low - 100)))
+    assert "impossible" in little.sentence or little.sentence.startswith("You chose size at most")
     beyond = explorer.look(open_picks(explorer, size=(scale.low - 100, scale.high + 100)))
     assert beyond.sentence.startswith("You chose nothing")
     view = explorer.look(open_picks(explorer))
@@ -163,6 +165,7 @@ def test_files_to_save(explorer):
 
 
 def test_every_picture_has_a_text_and_texts_are_escaped(explorer):
+    assert "Nothing goes with" in chances((), answered=False)
     view = explorer.look(open_picks(explorer))
     page = grid(view, explorer.conditions) + figures(explorer.portrait_of_sample(view, 0)) + chances(view.bars)
     assert page.count("<img") == page.count('alt="') == 17

@@ -114,6 +114,8 @@ def _run(arguments: list[str]) -> None:
         print(f"googol {googol.__version__}")
     elif name in COMMANDS:
         command = importlib.import_module(f"googol.cli.{name}").parse(rest)
+        if not 0 <= (getattr(command, "seed", None) or 0) < 2**63:
+            raise ValueError(f"--seed must be from 0 to 2^63 - 1, got {command.seed}")
         as_json = getattr(command, "json", False)
         # What a command tells people goes to standard error if a program reads the output.
         with redirect_stdout(sys.stderr) if as_json else nullcontext():

@@ -64,7 +64,7 @@ class Reproduce:
         """Runs what is missing, writes the page, and tells."""
         if self.table is None:
             return _list()
-        for name, value, least in (("seeds", self.seeds, 1), ("seed", self.seed or 0, 0), ("jobs", self.jobs, 1)):
+        for name, value, least in (("seeds", self.seeds, 1), ("jobs", self.jobs, 1)):
             if value < least:
                 raise ValueError(f"--{name} must be at least {least}, got {value}")
         table = read_table(self.table)

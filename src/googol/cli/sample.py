@@ -59,6 +59,8 @@ class Sample:
         """Generates the images and writes the file."""
         if self.n < 1:
             raise ValueError(f"-n must be at least 1, got {self.n}")
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(f"--temperature must be at least 0 and finite, got {self.temperature}")
         shared.check_output(self.out, ".png", ".npz", overwrite=self.overwrite)
         run = open_run(self.folder)
         if self.temperature != 1 and not isinstance(run.model, JointVAE):

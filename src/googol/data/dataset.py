@@ -68,7 +68,8 @@ class Condition:
         except ValueError:
             number = math.nan
         if not torch.tensor(number, dtype=torch.float32).isfinite():
-            raise ValueError(f"{self.name} is continuous: expected a finite number, got {text!r}")
+            what = "a number of single precision" if math.isfinite(number) else "a finite number"
+            raise ValueError(f"{self.name} is continuous: expected {what}, got {text!r}")
         return number
 
     def decode(self, number: float) -> str:

@@ -99,7 +99,8 @@ def _meaning(condition: Condition, text: str) -> float | Event:
         bounds = condition.encode(low) if low else first, condition.encode(high) if high else last
         if bounds[0] > bounds[1]:
             raise ValueError(f"a range of {condition.name} must not end before it begins, got {text!r}")
-        return bounds[0] if bounds[0] == bounds[1] else Interval(*bounds)
+        low, high = torch.tensor(bounds).tolist()  # in single precision, as all values are
+        return low if low == high else Interval(*bounds)
     if SET in text and condition.values is not None:
         values = sorted({int(condition.encode(part.strip())) for part in text.split(SET)})
         return float(values[0]) if len(values) == 1 else OneOf(values)

@@ -141,6 +141,14 @@ class Emissions:
         means, variances = ([self._pad(pair[i]) for pair in pairs] for i in (0, 1))
         return self._in_order(means), self._in_order(variances)
 
+    def modes(self) -> Tensor:
+        """The most probable values of all components, ``(n, N)``."""
+        parts = [
+            self._pad(self._kind(positions).modes(parameters).to(self._like).expand(len(positions), -1))
+            for positions, parameters in self.groups
+        ]
+        return self._in_order(parts)
+
     def within(self, position: int, event: Event) -> tuple[Tensor, Emissions]:
         """The log-probability that each component of a variable gives to an event, ``(N,)``, and the emissions given
         that the variable lies there.

@@ -2,11 +2,13 @@ r"""One variable after the other: what each is given those before it, of chains 
 
 Given the values before it, a variable is a mixture of its components, whose weights follow from the chain. So the
 distribution function :math:`F_j(v_j \mid v_{<j})` is known, which maps the variables to independent uniform ones and
-back (Rosenblatt, Remarks on a Multivariate Transformation, 1952) and gives samples their gradients.
+back (Rosenblatt, Remarks on a Multivariate Transformation, 1952) and gives samples their gradients. Near one uniform
+variables have few digits, so they pass as scores.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -20,12 +22,15 @@ from googol.distributions.variables import Parameters, Variable
 # A value for the variable at a position, (S, R), from its emission and the weights (S, R, N) of its components.
 Choose = Callable[[int, Emissions, Tensor], Tensor]
 
-_HALVINGS = 60
-_WIDEST = 40.0  # beyond so many standard deviations from every component nothing is left, even in double precision
+_HALVINGS = 70
+_WIDEST = 1e5  # values are looked for within so many standard deviations of every component
+_LEAST = -745.0  # the logarithm of the least number of double precision
 
 
-def uniforms(chain: Chain, emissions: Emissions, rows: Tensor, values: Tensor, wanted: Sequence[int]) -> Tensor:
-    """The numbers ``u_j = F_j(v_j given v_<j)``, uniform and independent if the values follow the distribution.
+def scores(chain: Chain, emissions: Emissions, rows: Tensor, values: Tensor, wanted: Sequence[int]) -> Tensor:
+    """Where values lie in their distributions ``F_j(v_j given v_<j)``, as quantiles of a Laplace distribution.
+
+    A score is log 2F on the left of the median and -log 2(1 - F) on its right, so that both tails keep all digits.
 
     Args:
         rows: Evidence of shape ``(R, n)``, NaN where open.
@@ -34,25 +39,25 @@ def uniforms(chain: Chain, emissions: Emissions, rows: Tensor, values: Tensor, w
             summed out where they are open.
 
     Returns:
-        Shape ``(S, R, n)``; 0.5 for what is not wanted or observed.
+        Shape ``(S, R, n)``, in double precision; 0 for what is not wanted or observed.
     """
-    found = torch.full_like(values, 0.5)
+    found = torch.zeros_like(values, dtype=torch.float64)
 
     def note(j: int, emission: Emissions, weights: Tensor) -> Tensor:
-        found[..., j] = torch.where(rows[:, j].isnan(), _cdf(emission, weights, values[..., j]), 0.5)
+        found[..., j] = torch.where(rows[:, j].isnan(), _score(emission, weights, values[..., j]), 0.0)
         return values[..., j]
 
     _one_by_one(chain, emissions, rows, len(values), wanted, note)
     return found
 
 
-def from_uniforms(chain: Chain, emissions: Emissions, rows: Tensor, u: Tensor, wanted: Sequence[int]) -> Tensor:
-    """The values with ``F_j(v_j given v_<j) = u_j``: the inverse of :func:`uniforms`.
+def from_scores(chain: Chain, emissions: Emissions, rows: Tensor, score: Tensor, wanted: Sequence[int]) -> Tensor:
+    """The values of these scores: the inverse of :func:`scores`.
 
     Args:
-        rows: As for :func:`uniforms`.
-        u: Shape ``(S, R, n)``, in [0, 1].
-        wanted: As for :func:`uniforms`.
+        rows: As for :func:`scores`.
+        score: Shape ``(S, R, n)``.
+        wanted: As for :func:`scores`.
 
     Returns:
         Shape ``(S, R, n)``, the evidence where a variable is observed.
@@ -61,15 +66,27 @@ def from_uniforms(chain: Chain, emissions: Emissions, rows: Tensor, u: Tensor, w
     def invert(j: int, emission: Emissions, weights: Tensor) -> Tensor:
         mean, variance = (moment.double() for moment in emission.moments())
         reach = _WIDEST * variance.sqrt()
-        low = torch.full_like(u[..., j], (mean - reach).min().item(), dtype=torch.float64)
+        low = torch.full_like(score[..., j], (mean - reach).min().item())
         high = torch.full_like(low, (mean + reach).max().item())
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
-            below = _cdf(emission, weights.double(), middle) < u[..., j]
+            below = _score(emission, weights, middle) < score[..., j]
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return ((low + high) / 2).to(u.dtype)
+        return (low + high) / 2
 
-    return _one_by_one(chain, emissions, rows, len(u), wanted, invert)
+    return _one_by_one(chain, emissions, rows, len(score), wanted, invert)
+
+
+def to_uniform(score: Tensor) -> Tensor:
+    """The uniform variables of scores: the distribution function of the Laplace distribution."""
+    tail = 0.5 * (-score.abs()).exp()
+    return torch.where(score < 0, tail, 1 - tail)
+
+
+def of_uniform(u: Tensor) -> Tensor:
+    """The scores of uniform variables, in double precision and finite: the inverse of :func:`to_uniform`."""
+    u = u.double()
+    return torch.where(u < 0.5, (2 * u).log().clamp_min(_LEAST), -(2 * (1 - u)).log().clamp_min(_LEAST))
 
 
 @full_precision
@@ -136,7 +153,10 @@ def _single(emission: Emissions) -> tuple[Variable, Parameters]:
     return kind, {name: parameter[0] for name, parameter in parameters.items()}
 
 
-def _cdf(emission: Emissions, weights: Tensor, value: Tensor) -> Tensor:
-    """The distribution function of a mixture of the components of a variable."""
+def _score(emission: Emissions, weights: Tensor, value: Tensor) -> Tensor:
+    """The score of a value of a mixture of the components of a variable."""
     kind, parameters = _single(emission)
-    return (weights * kind.cdf(parameters, value.unsqueeze(-1))).sum(-1)
+    log_weights = weights.double().log()
+    below, above = ((log_weights + tail).logsumexp(-1) for tail in kind.log_tails(parameters, value.unsqueeze(-1)))
+    half = math.log(2)
+    return torch.where(below < above, below + half, -above - half)

@@ -42,7 +42,7 @@ class ValuesDistribution(EvidenceDistribution):
 
     @property
     def mode(self) -> Tensor:
-        """The values at the most probable component indices: their means, or the indices of discrete variables.
+        """The values at the most probable component indices: their modes, or the indices of discrete variables.
 
         The indices maximise the tensor's entry times the density of the evidence. They are found by a search
         that keeps the most promising beginnings, ordered by an upper bound on what can still follow; see
@@ -53,8 +53,7 @@ class ValuesDistribution(EvidenceDistribution):
             hidden = [j for j in range(len(self.chain)) if j not in self._visible]
             log_weights = self.emissions.log_prob(rows)
             index = _mode.most_probable_indices(self.chain, log_weights, summed=hidden).indices
-            means = self.emissions.moments()[0]
-            values = torch.where(rows.isnan(), means.gather(1, index).mT, rows)
+            values = torch.where(rows.isnan(), self.emissions.modes().gather(1, index).mT, rows)
         return self._values(values, *shape)
 
     # -- samples
@@ -120,19 +119,15 @@ class ValuesDistribution(EvidenceDistribution):
         Raises:
             ValueError: As for :meth:`log_prob`; an open entry is NaN, or an open variable is discrete.
         """
-        self._require_continuous("to_uniform")
-        rows, values = self._full(self._check(value, "value"))
-        if bool((values.isnan() & rows.isnan())[..., self._visible].any()):
-            raise ValueError("value must have an entry of every variable that the evidence leaves open, got NaN")
-        found = _rosenblatt.uniforms(self.chain, self.emissions, rows, values, self._visible)
-        return self._values(found, *value.shape[:-1])
+        return _rosenblatt.to_uniform(self.to_scores(value)).to(
+            torch.promote_types(value.dtype, self.chain.cores.dtype)
+        )
 
     @torch.no_grad()
     def from_uniform(self, u: Tensor) -> Tensor:
         r"""The inverse of :meth:`to_uniform`: the values with :math:`F_j(v_j \mid v_{<j}) = u_j`.
 
-        Together they move values from one conditional distribution to another in the same places of their
-        distributions, and turn low-discrepancy points into samples.
+        They turn low-discrepancy points into samples, for example.
 
         Args:
             u: Shape ``(…, n)``, in [0, 1]; what stands for an observed variable does not matter.
@@ -145,25 +140,79 @@ class ValuesDistribution(EvidenceDistribution):
 
         Example:
             >>> import torch
+            >>> from googol.distributions import Normal, TensorRing
+            >>> joint = TensorRing([Normal(5), Normal(5)], rank=3)()
+            >>> v = joint.sample()
+            >>> bool(joint.from_uniform(joint.to_uniform(v)).isclose(v, atol=1e-3).all())
+            True
+        """
+        self._check_last(u, "u")
+        if not bool(((u >= 0) & (u <= 1)).all()):
+            raise ValueError("u must be in [0, 1]")
+        return self.from_scores(_rosenblatt.of_uniform(u))
+
+    @torch.no_grad()
+    def to_scores(self, value: Tensor) -> Tensor:
+        r"""What :meth:`to_uniform` tells, as quantiles of a Laplace distribution, which keep the digits of both tails.
+
+        .. math:: t_j = \log 2u_j \text{ where } u_j < \tfrac12, \text{ else } -\log 2(1 - u_j)
+
+        Together with :meth:`from_scores` they move values from one conditional distribution to another in the same
+        places of their distributions.
+
+        Args:
+            value: As for :meth:`to_uniform`.
+
+        Returns:
+            Shape ``(…, n)``, in double precision; 0 for what is observed.
+
+        Raises:
+            ValueError: As for :meth:`to_uniform`.
+
+        Example:
+            >>> import torch
             >>> from googol.distributions import Categorical, Normal, TensorRing
             >>> joint = TensorRing([Normal(5), Normal(5), Categorical(2)], rank=3)()
             >>> nan = float("nan")
             >>> old, new = (joint.condition(torch.tensor([nan, nan, label])) for label in (0.0, 1.0))
-            >>> v = old.sample()
-            >>> bool(old.from_uniform(old.to_uniform(v)).isclose(v, atol=1e-3).all())
+            >>> v = torch.tensor([-30.0, 20.0, 0.0])
+            >>> bool(old.from_scores(old.to_scores(v)).isclose(v, rtol=1e-3).all())
             True
-            >>> new.from_uniform(old.to_uniform(v))[-1]
+            >>> new.from_scores(old.to_scores(v))[-1]
             tensor(1.)
         """
+        self._require_continuous("to_uniform")
+        rows, values = self._full(self._check(value, "value"))
+        if bool((values.isnan() & rows.isnan())[..., self._visible].any()):
+            raise ValueError("value must have an entry of every variable that the evidence leaves open, got NaN")
+        found = _rosenblatt.scores(self.chain, self.emissions, rows, values, self._visible)
+        return self._values(found, *value.shape[:-1])
+
+    @torch.no_grad()
+    def from_scores(self, score: Tensor) -> Tensor:
+        """The inverse of :meth:`to_scores`.
+
+        Args:
+            score: Shape ``(…, n)``; what stands for an observed variable does not matter.
+
+        Returns:
+            As :meth:`from_uniform`.
+
+        Raises:
+            ValueError: The last dimension is not n, a score is NaN, or an open variable is discrete.
+        """
         self._require_continuous("from_uniform")
-        if not isinstance(u, Tensor) or u.dim() == 0 or u.shape[-1] != len(self._visible):
-            shape = tuple(u.shape) if isinstance(u, Tensor) else type(u).__name__
-            raise ValueError(f"u must have the shape (…, {len(self._visible)}), got {shape}")
-        if not bool(((u >= 0) & (u <= 1)).all()):
-            raise ValueError("u must be in [0, 1]")
-        rows, uniform = self._full(u)
-        values = _rosenblatt.from_uniforms(self.chain, self.emissions, rows, uniform, self._visible)
-        return self._values(values, *u.shape[:-1])
+        self._check_last(score, "score")
+        if bool(score.isnan().any()):
+            raise ValueError("score must not be NaN")
+        rows, full = self._full(score.double())
+        values = _rosenblatt.from_scores(self.chain, self.emissions, rows, full, self._visible)
+        return self._values(values, *score.shape[:-1])
+
+    def _check_last(self, value: Tensor, name: str) -> None:
+        if not isinstance(value, Tensor) or value.dim() == 0 or value.shape[-1] != len(self._visible):
+            shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"{name} must have the shape (…, {len(self._visible)}), got {shape}")
 
 
 def _count(sample_shape: Any) -> int:

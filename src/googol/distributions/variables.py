@@ -62,6 +62,10 @@ class Variable(ABC):
         """P(v ≤ value given s), of continuous variables."""
         raise TypeError(f"a distribution function needs a continuous variable, got {self!r}")
 
+    def log_tails(self, parameters: Parameters, value: Tensor) -> tuple[Tensor, Tensor]:
+        """log P(v ≤ value given s) and log P(v > value given s) in double precision, of continuous variables."""
+        raise TypeError(f"a distribution function needs a continuous variable, got {self!r}")
+
     def slope(self, parameters: Parameters, value: Tensor) -> Tensor:
         """The derivative of log p(value given s) by the value, of continuous variables."""
         raise TypeError(f"a derivative by the value needs a continuous variable, got {self!r}")
@@ -73,6 +77,10 @@ class Variable(ABC):
     @abstractmethod
     def moments(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """The mean and the variance of every component, of shapes that broadcast to ``(…, N)``."""
+
+    def modes(self, parameters: Parameters) -> Tensor:
+        """The most probable value of every component, of the shape of the means."""
+        return self.moments(parameters)[0]
 
     @abstractmethod
     def within(self, parameters: Parameters, event: Event) -> tuple[Tensor, Variable, Parameters]:
@@ -150,6 +158,11 @@ class Normal(Variable):
         """P(v ≤ value given s)."""
         return torch.special.ndtr((value - parameters["loc"]) * (-parameters["log_scale"]).exp())
 
+    def log_tails(self, parameters: Parameters, value: Tensor) -> tuple[Tensor, Tensor]:
+        """log P(v ≤ value given s) and log P(v > value given s)."""
+        z = (value.double() - parameters["loc"].double()) * (-parameters["log_scale"].double()).exp()
+        return torch.special.log_ndtr(z), torch.special.log_ndtr(-z)
+
     def slope(self, parameters: Parameters, value: Tensor) -> Tensor:
         """The derivative of log p(value given s) by the value."""
         return (parameters["loc"] - value) * (-2 * parameters["log_scale"]).exp()
@@ -204,9 +217,16 @@ class _TruncatedNormal(Normal):
         return log_prob.masked_fill(~inside, -math.inf)
 
     def cdf(self, parameters: Parameters, value: Tensor) -> Tensor:
+        return self.log_tails(parameters, value)[0].exp().to(parameters["loc"].dtype)
+
+    def log_tails(self, parameters: Parameters, value: Tensor) -> tuple[Tensor, Tensor]:
         value = value.double().clamp(self.low, self.high)
         a, x, b = self._standardized(parameters, self.low, value, self.high)
-        return (truncated.log_mass(a, x) - truncated.log_mass(a, b)).exp().to(parameters["loc"].dtype)
+        whole = truncated.log_mass(a, b)
+        return truncated.log_mass(a, x) - whole, truncated.log_mass(x, b) - whole
+
+    def modes(self, parameters: Parameters) -> Tensor:
+        return parameters["loc"].clamp(self.low, self.high)
 
     def sample(self, parameters: Parameters, index: Tensor) -> Tensor:
         a, b = self._standardized(parameters, self.low, self.high)

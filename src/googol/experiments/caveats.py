@@ -10,7 +10,7 @@ from googol.posteriors import InverseAutoregressiveFlow
 from googol.priors import VampPrior
 
 NOT_PUBLISHED = "not the published data"
-GREY = "the images are grey and the likelihood is bernoulli: log p(x) is a cross-entropy, no log-density of them"
+GREY = "pixels are not all black or white and the likelihood is bernoulli: log p(x) is a cross-entropy, no log-density"
 
 
 def about_exactness(data: Dataset) -> dict[str, Any]:

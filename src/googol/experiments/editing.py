@@ -12,7 +12,7 @@ from torch import Tensor
 from googol.data import Given
 from googol.experiments.imputation import most_probable
 from googol.experiments.plausibility import share_as_strange
-from googol.experiments.questions import distribution_of_conditions, is_rare
+from googol.experiments.questions import distribution_of_conditions, is_rare, require_possible
 from googol.experiments.run import Run
 
 LEAST = 0.02  # a condition is not kept where what is changed makes it, or one as strange, less probable than this
@@ -48,7 +48,7 @@ def edit(run: Run, x: Tensor, change: Given, *, known: Given | None = None) -> E
         known: What is known of the conditions of the images; the rest is filled in.
 
     Raises:
-        ValueError: The model cannot edit, no exact value is to be changed, or what is to be changed is impossible.
+        ValueError: The model cannot edit, no exact value is to be changed, or what is known or wanted is impossible.
     """
     if not hasattr(run.model, "edit"):
         raise ValueError(f"the model in {run.folder} cannot edit images; train a joint-vae")
@@ -59,6 +59,8 @@ def edit(run: Run, x: Tensor, change: Given, *, known: Given | None = None) -> E
         raise ValueError("what is known of an image to edit must be exact values, not ranges or sets")
     is_guess = is_rare(run, change)
     y = torch.full((len(x), len(run.conditions)), math.nan) if known is None else known.values.expand(len(x), -1)
+    if known is not None:
+        require_possible(labels, known)
     y = y.to(x)
     filled, _ = most_probable(run, run.model.impute(x, y))
     old = torch.where(y.isnan(), filled, y)

@@ -61,8 +61,8 @@ def evaluate(
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run.model.to(device)
-    names = metric_names(metrics) if metrics is not None else _all(run)
     images = data if isinstance(data, Dataset) else run.load(data, split, data_dir=data_dir)
+    names = metric_names(metrics) if metrics is not None else _all(run, images)
     classifier = None
     of_features, judged = {"fid", *NEIGHBOURS} & set(names), set(names) & set(JUDGED)
     if judged and (features == "classifier" or set(names) - of_features):
@@ -82,7 +82,7 @@ def evaluate(
     return found | ({"features": features} if of_features else {})
 
 
-def _all(run: Run) -> tuple[str, ...]:
+def _all(run: Run, images: Dataset) -> tuple[str, ...]:
     likelihood = getattr(run.model, "likelihood", None)
     bounds: tuple[str, ...] = ("elbo", "iwae") if likelihood is not None else ()
     if likelihood is not None and likelihood.log_bin is not None:
@@ -90,6 +90,8 @@ def _all(run: Run) -> tuple[str, ...]:
     bounds += ("active_units", "parameters") if hasattr(run.model, "posterior") else ("parameters",)
     if likelihood is None and run.schema:
         return (*bounds, "fid", *NEIGHBOURS, *MODES)
+    if bool(images.conditions.isnan().all()):  # also where there are no conditions
+        return bounds
     if run.conditions:
         grouped = ("group_accuracy",) if isinstance(run.model, JointVAE) else ()
         return (*bounds, "fid", "condition_accuracy", "imputation_accuracy", "imputation_baseline", *grouped)

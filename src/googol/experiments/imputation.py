@@ -45,22 +45,28 @@ def impute(run: Run, data: Dataset, *, batch_size: int = 500, seed: int = 0) -> 
 
     if not run.conditions:
         raise ValueError(f"the model in {run.folder} knows no conditions that could be filled in; train a joint-vae")
-    alone, said, probability = [], [], []
-    with evaluating(run.model, seed=seed):
-        for x, y in in_order(data, batch_size, device_of(run.model)):
-            of_image, of_both = (most_probable(run, run.model.impute(x, known)) for known in (None, y))
-            known = ~y.isnan()
-            alone.append(of_image[0].cpu())
-            said.append(torch.where(known, of_image[0], of_both[0]).cpu())
-            probability.append(torch.where(known, of_image[1], of_both[1]).cpu())
-    imputed, chance = torch.cat(said), torch.cat(probability)
+    # First all of the images alone, from the same codes as in `googol.metrics.imputation_accuracy`.
+    alone, both = (_answers(run, data, batch_size, seed, with_known=with_known) for with_known in (False, True))
+    known = ~data.conditions.isnan()
+    imputed, chance = (torch.where(known, *pair) for pair in zip(alone, both, strict=True))
     filled = torch.where(data.conditions.isnan(), imputed, data.conditions)
     table = DataFrame({"row": range(len(data)), **({"file": data.files} if data.files else {})})
     for column, condition in enumerate(run.conditions):
         for name, numbers in [(condition.name, filled), (f"{condition.name}_imputed", imputed)]:
             table[name] = [condition.decode(number) for number in numbers[:, column].tolist()]
         table[f"{condition.name}_probability"] = chance[:, column].double().numpy().round(6)
-    return table, agreement(torch.cat(alone), data.conditions, run.conditions)
+    return table, agreement(alone[0], data.conditions, run.conditions)
+
+
+def _answers(run: Run, data: Dataset, batch_size: int, seed: int, *, with_known: bool) -> tuple[Tensor, Tensor]:
+    """What is most probable of every image, and the probability of it; given the image, or also what is known."""
+    with evaluating(run.model, seed=seed):
+        pairs = [
+            most_probable(run, run.model.impute(x, y if with_known else None))
+            for x, y in in_order(data, batch_size, device_of(run.model))
+        ]
+    values, chances = (torch.cat(parts).cpu() for parts in zip(*pairs, strict=True))
+    return values, chances
 
 
 def most_probable(run: Run, answers: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -88,7 +88,7 @@ def ask(run: Run, given: Given, names: tuple[str, ...] | None = None, *, informa
             given cannot be.
     """
     labels = distribution_of_conditions(run)
-    log_prob = _log_prob(labels, given)
+    log_prob = require_possible(labels, given)
     conditioned = labels.condition(given.values.to(labels.log_normalizer), within=given.within)
     numbers = open_conditions(run, given, names)
     mode, shares = conditioned.mode.tolist(), conditioned.component_probs()
@@ -115,7 +115,7 @@ def is_rare(run: Run, given: Given) -> bool:
     if not run.conditions or not hasattr(run.model, "label_distribution"):
         return False
     labels = distribution_of_conditions(run)
-    _log_prob(labels, given)
+    require_possible(labels, given)
     return plausibility(labels, given) < RARE
 
 
@@ -147,8 +147,16 @@ def open_conditions(run: Run, given: Given, names: tuple[str, ...] | None = None
     return [known.index(name) for name in names]
 
 
-def _log_prob(labels: TensorRingDistribution, given: Given) -> Tensor:
-    """The log-density of what is given; a ValueError if it cannot be."""
+def require_possible(labels: TensorRingDistribution, given: Given) -> Tensor:
+    """The log-density of what is given.
+
+    Arguments:
+        labels: p(y), over the conditions in their order.
+        given: What is given.
+
+    Raises:
+        ValueError: It cannot be.
+    """
     log_prob = labels.log_prob(given.values.to(labels.log_normalizer), within=given.within)
     if not bool(log_prob > IMPOSSIBLE):
         raise ValueError("what is given is impossible for this model")

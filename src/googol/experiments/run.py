@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -219,6 +220,13 @@ class Run:
             raise ValueError("{} has images of {}, but the run was trained on {}".format(name, *shapes))
         if wants_dequantized(self.choice):
             found = found.dequantized()
+        absent, strange = (sorted(set(a) - set(b)) for a, b in ((names, found.names), (found.names, names)))
+        if absent and strange:  # a name may be misspelt
+            warnings.warn(
+                f"{name} has no condition {', '.join(absent)}, which is missing for all of its images; it has "
+                f"{', '.join(strange)}, of which the run knows nothing",
+                stacklevel=2,
+            )
         columns = dict(zip(found.names, zip(found.schema, found.conditions.T, strict=True), strict=True))
         missing = torch.full((len(found),), torch.nan)
         known = [_translated(*columns[c.name], c) if c.name in columns else missing for c in self.schema]

@@ -83,7 +83,7 @@ def _of_names(names: Sequence[str], condition: Condition) -> tuple[float | Event
 def _of_range(low: float, high: float, condition: Condition, scale: Scale) -> tuple[Event | None, str]:
     """The range between two sliders, open at the ends of the scale."""
     begins, ends = low > scale.low, high < scale.high
-    if low > high and ends:
+    if low > high and begins and ends:
         raise ContradictionError(
             f"The range of {condition.name} begins at {scale.text(low)} and ends at {scale.text(high)}, so no picture "
             "lies in it: move one of its ends."

@@ -59,9 +59,10 @@ def grid(view: View, conditions: tuple[Condition, ...]) -> str:
     return f'<div class="pictures">{"".join(buttons)}</div><p class="links">{" ".join(links)}</p>'
 
 
-def chances(bars: tuple[Bars, ...]) -> str:
+def chances(bars: tuple[Bars, ...], *, answered: bool = True) -> str:
     """Distributions as lists of shares, each with a bar."""
-    return "".join(map(_bars, bars)) or '<p class="hint">Nothing is left open.</p>'
+    nothing = "Nothing is left open." if answered else "Nothing goes with what cannot be."
+    return "".join(map(_bars, bars)) or f'<p class="hint">{nothing}</p>'
 
 
 def figures(portrait: Portrait, edited: Changed | None = None) -> str:

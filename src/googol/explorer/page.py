@@ -71,10 +71,15 @@ def _head(explorer: Explorer) -> str:
 
 
 def _slider(low: float, high: float, value: float, **options: Any) -> gr.Slider:
-    """A slider beside whose handle any number can be typed: what lies beyond its ends is answered, not refused."""
+    """A slider beside whose handle any number can be typed: those beyond its ends stand for the ends (`_within`)."""
     slider = gr.Slider(low, high, value, buttons=[], **options)
     slider.preprocess = lambda payload: payload  # type: ignore[method-assign]
     return slider
+
+
+def _within(number: float | None, low: float, high: float, otherwise: float) -> float:
+    """What was typed beside a slider, as the slider shows it in the end."""
+    return otherwise if number is None else min(max(number, low), high)
 
 
 def _picker(explorer: Explorer, number: int) -> list[gr.components.Component]:
@@ -102,8 +107,8 @@ def _picks(explorer: Explorer, values: tuple[Any, ...]) -> list[Pick]:
         if scale is None:
             picks.append(next(parts) or [])
         else:
-            low, high = next(parts), next(parts)
-            picks.append((scale.low if low is None else low, scale.high if high is None else high))
+            low, high = (_within(next(parts), scale.low, scale.high, end) for end in (scale.low, scale.high))
+            picks.append((low, high))
     return picks
 
 
@@ -120,11 +125,16 @@ def _wire_choice(
     seed, temperature = dials
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
-    def look(number: float | None, variety: float, *values: Any) -> tuple[View, str, str, str]:
-        temperature = min(max(variety, VARIETY[0]), VARIETY[1])
+    def look(number: float | None, variety: float | None, *values: Any) -> tuple[View, str, str, str]:
+        temperature = _within(variety, *VARIETY, 1.0)
         found = explorer.look(_picks(explorer, values), seed=int(number or 0) % 2**32, temperature=temperature)
         said = markup.sentence(found.sentence, doubtful=found.doubtful)
-        return found, said, markup.grid(found, explorer.conditions), markup.chances(found.bars)
+        return (
+            found,
+            said,
+            markup.grid(found, explorer.conditions),
+            markup.chances(found.bars, answered=len(found.images) > 0),
+        )
 
     inputs, outputs = [seed, temperature, *picks], [view, *shown]
     page.load(look, inputs, outputs, **quiet)
@@ -168,31 +178,32 @@ def _one_picture(explorer: Explorer, view: gr.State, pictures: gr.HTML) -> None:
             return [gr.skip()] * len(outputs)
         return shown(explorer.portrait_of_sample(now, int(event.index)))
 
-    def of_upload(content: bytes | None) -> list[Any]:
+    # To skip a slider would make it anew, without what `_slider` did to it: it gets its own value instead.
+    def of_upload(content: bytes | None, *values: Any) -> list[Any]:
         try:
             return shown(explorer.portrait_of_upload(content or b""))
         except DataError as error:
             text = f"This cannot be used: {error}. Choose a picture, such as a PNG or JPEG file."
-            return [gr.skip(), markup.sentence(text, doubtful=True), *[gr.skip()] * (len(outputs) - 2)]
+            return [gr.skip(), markup.sentence(text, doubtful=True), *[gr.skip()] * 3, *values]
 
     pictures.click(of_sample, view, outputs, **quiet).then(None, js=GO_TO_PICTURE, **quiet)
-    upload.upload(of_upload, upload, outputs, **quiet)
+    upload.upload(of_upload, [upload, *dials], outputs, **quiet)
     for number, dial in enumerate(dials):
 
-        def change(now: Portrait | None, value: Any, number: int = number) -> list[Any]:
-            condition = explorer.conditions[number]
+        def change(now: Portrait | None, *values: Any, number: int = number) -> list[Any]:
+            condition, scale, value = explorer.conditions[number], explorer.scales[number], values[number]
             if now is None or value is None:
-                return [gr.skip()] * (2 + len(dials))
-            numeric = float(value) if condition.values is None else condition.encode(value)
+                return [gr.skip(), gr.skip(), *values]
+            numeric = condition.encode(value) if scale is None else _within(value, scale.low, scale.high, scale.low)
             try:
                 edited = explorer.change(now, number, numeric)
             except ContradictionError as error:
-                return [markup.sentence(str(error), doubtful=True), *[gr.skip()] * (1 + len(dials))]
+                return [markup.sentence(str(error), doubtful=True), gr.skip(), *values]
             others = _values(explorer, now)
-            others[number] = value
+            others[number] = value if scale is None else numeric
             return [markup.sentence(edited.sentence, doubtful=edited.doubtful), markup.figures(now, edited), *others]
 
-        dial.input(change, [portrait, dial], [said, figures, *dials], trigger_mode="always_last", **quiet)
+        dial.input(change, [portrait, *dials], [said, figures, *dials], trigger_mode="always_last", **quiet)
 
 
 def _dial(condition: Condition, scale: Scale | None) -> Any:

@@ -218,7 +218,7 @@ def _judged(choice: Choice, answer: Answer) -> str:
         return "You chose nothing, so the model draws whatever it likes."
     if answer.is_rare:
         return (
-            f"You chose {choice.words}. The model has hardly ever met that: only {frequency(probability)} of the "
+            f"You chose {choice.words}. The model has hardly ever met that: {frequency(probability)} of the "
             "pictures it imagines are so. What it draws now is a guess, and may not be what you chose."
         )
     return f"You chose {choice.words}: {frequency(probability)} of the pictures that the model imagines are so."

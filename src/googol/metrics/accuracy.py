@@ -152,7 +152,7 @@ def imputation_accuracy(model: Imputing, data: Dataset, *, batch_size: int = 500
         seed: Of the samples of the posterior.
 
     Raises:
-        ValueError: The data have no conditions.
+        ValueError: No condition of the data is known.
 
     Example:
         >>> import torch
@@ -165,8 +165,7 @@ def imputation_accuracy(model: Imputing, data: Dataset, *, batch_size: int = 500
         >>> imputation_accuracy(Zeros(), data).mean == (data.conditions == 0).double().mean()
         tensor(True)
     """
-    if not data.schema:
-        raise ValueError(f"Expected data with conditions; {data.name} has none.")
+    _require_conditions(data)
     predicted = []
     with evaluating(model, seed=seed):
         for x, y in in_order(data, batch_size, device_of(model)):
@@ -185,18 +184,22 @@ def imputation_baseline(data: Dataset) -> Accuracy:
         data: Images with their true conditions.
 
     Raises:
-        ValueError: The data have no conditions.
+        ValueError: No condition of the data is known.
 
     Example:
         >>> from googol.data import load
         >>> round(imputation_baseline(load("digits", "test")).mean, 2)
         0.1
     """
-    if not data.schema:
-        raise ValueError(f"Expected data with conditions; {data.name} has none.")
+    _require_conditions(data)
     said = torch.full_like(data.conditions, math.nan)
     for column, condition in enumerate(data.schema):
         known = data.conditions[~data.conditions[:, column].isnan(), column]
         if condition.is_categorical and len(known):
             said[:, column] = known.mode().values
     return agreement(said, data.conditions, data.schema)
+
+
+def _require_conditions(data: Dataset) -> None:
+    if not data.schema or (len(data) and bool(data.conditions.isnan().all())):
+        raise ValueError(f"Expected data with known conditions; {data.name} has none.")

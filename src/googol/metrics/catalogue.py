@@ -46,11 +46,12 @@ def metric_names(names: Iterable[str]) -> tuple[str, ...]:
         >>> metric_names(["condition-accuracy"])
         ('condition_accuracy',)
     """
-    names = tuple(name.strip().replace("-", "_") for name in names)
+    names = tuple(name.strip().replace("_", "-") for name in names)
+    known = [name.replace("_", "-") for name in METRICS]
     for name in names:
-        if name not in METRICS:
-            raise ValueError(unknown("metric", name, METRICS))
-    return names
+        if name not in known:
+            raise ValueError(unknown("metric", name, known))
+    return tuple(name.replace("-", "_") for name in names)
 
 
 def evaluate(

@@ -61,7 +61,7 @@ def group_accuracy(model: Any, data: Dataset, *, batch_size: int = 500, seed: in
         seed: Of the codes that are drawn.
 
     Raises:
-        ValueError: As for `groups`, or the data have no categorical condition.
+        ValueError: As for `groups`, or no categorical condition of the data is known.
 
     Example:
         >>> from googol.data import load
@@ -75,8 +75,9 @@ def group_accuracy(model: Any, data: Dataset, *, batch_size: int = 500, seed: in
         >>> group_accuracy(JointVAE(ring, posterior, likelihood), load("digits", "test")).number <= 4
         True
     """
-    if not any(condition.is_categorical for condition in data.schema):
-        raise ValueError(f"Expected data with a categorical condition; {data.name} has none.")
+    categorical = [condition.is_categorical for condition in data.schema]
+    if bool(data.conditions[:, categorical].isnan().all()):
+        raise ValueError(f"Expected data with a known categorical condition; {data.name} has none.")
     with evaluating(model, seed=seed):
         group = torch.cat([groups(model, x).cpu() for x, _ in in_order(data, batch_size, device_of(model))])
     said = torch.full_like(data.conditions, math.nan)

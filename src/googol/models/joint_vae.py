@@ -316,8 +316,8 @@ class JointVAE(ConditionalVAE):
                 raise ValueError(f"{name} must have the shape {shape[1:]} or {shape}, got {tuple(given.shape)}")
         codes = range(self.latents)
         before, after = (self.conditional(y).marginal(codes) for y in (old, new))
-        u = before.to_uniform(mean_code(self.posterior(x)))
-        return picture(self.likelihood(after.from_uniform(u)), x)
+        place = before.to_scores(mean_code(self.posterior(x)))
+        return picture(self.likelihood(after.from_scores(place)), x)
 
     @torch.no_grad()
     def impute(self, x: Tensor, y: Tensor | None = None, *, draws: int = 8) -> list[Tensor]:
