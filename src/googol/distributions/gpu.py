@@ -14,9 +14,9 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from googol.distributions.kernels import wanted
+from googol.distributions.once import once_differentiable
 from googol.distributions.products import discarded, finite, is_lost, saturate
 
 LARGEST_RANK = 64  # of which a product and a matrix fit the registers of a program

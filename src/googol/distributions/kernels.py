@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from googol.distributions.once import once_differentiable
 from googol.distributions.products import RESCALED, RESCALED_VECTOR, MatrixProduct, VectorProduct, finite, is_lost
 
 _kernels: Any

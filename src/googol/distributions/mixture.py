@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, constraints
 from torch.nn.functional import linear
 
+from googol.distributions.once import first_order
+
 # The most numbers held at once in each of a few tensors: 32 MB in double precision.
 _CHUNK = 2**22
 
@@ -188,4 +190,4 @@ def _with_gradient(logits: Tensor, components: Normal, z: Tensor) -> Tensor:
         density = (weights * log_p.exp()).sum(1).clamp_min(torch.finfo(z.dtype).tiny)
         jacobian = jacobian.tril(-1) + torch.diag_embed(density)
     change = torch.linalg.solve_triangular(jacobian, (cdf - cdf.detach()).unsqueeze(-1), upper=False)
-    return z - change.squeeze(-1)
+    return first_order(z - change.squeeze(-1))

@@ -21,7 +21,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from googol.distributions.once import once_differentiable
 
 # The links that are formed by one call, and after which the running product is rescaled; and after which a vector is.
 RESCALED = 4

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from googol.distributions import operators
 from googol.distributions.blocks import Boundary
 from googol.distributions.chain import Chain
 from googol.distributions.emissions import Emissions
+from googol.distributions.once import once_differentiable
 from googol.distributions.products import common_factor, log_of_sums
 
 

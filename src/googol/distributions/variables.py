@@ -14,11 +14,11 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.distributions import constraints
 
 from googol.distributions import truncated
 from googol.distributions.events import Event, Interval, OneOf
+from googol.distributions.once import once_differentiable
 
 Parameters = Mapping[str, Tensor]
 

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution, constraints, register_kl
 
 from googol.distributions.hypersphere import HypersphericalUniform, log_area, random_directions, unit_sphere
+from googol.distributions.once import once_differentiable
 
 _NODES = 64
 # The window in standard deviations of the angle at its mode. Towards the pole the density falls at least as fast as

@@ -113,9 +113,11 @@ def solve_tanh(p: Tensor, q: Tensor) -> Tensor:
         s = sign * s
     if not (p.requires_grad or q.requires_grad):
         return s
-    # One step more moves s no further, but gives it the gradient of the root.
-    error, slope = _error_and_slope(s, p, q)
-    return s - error / slope.detach()
+    # Further steps move s no further, but the first gives it the gradient of the root, and the next what follows.
+    for _ in range(2):
+        error, slope = _error_and_slope(s, p, q)
+        s = s - error / slope
+    return s
 
 
 def _error_and_slope(s: Tensor, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
