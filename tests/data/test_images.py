@@ -18,13 +18,14 @@ def stored(image: Image.Image, kind: str = "PNG", **options) -> io.BytesIO:
     return content
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_an_image_is_turned_as_its_camera_says(orientation: int) -> None:
+def test_an_image_is_turned_as_its_camera_says(orientation: int, mode: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    content = stored(Image.fromarray(COLOUR), exif=exif)
+    content = stored(Image.fromarray(COLOUR).convert(mode), exif=exif)
     upright = ImageOps.exif_transpose(Image.open(content))
-    expected = np.asarray(ImageOps.fit(upright, (8, 12)), np.float32).transpose(2, 0, 1) / 255
+    expected = np.asarray(ImageOps.fit(upright.convert("RGB"), (8, 12)), np.float32).transpose(2, 0, 1) / 255
     found = load_image(content, (3, 12, 8))
     assert found.shape == (1, 3, 12, 8)
     np.testing.assert_allclose(found[0].numpy(), expected, atol=2 / 255)

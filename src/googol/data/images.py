@@ -106,6 +106,10 @@ def load_image(source: Path | BinaryIO, image_shape: tuple[int, int, int]) -> to
         mode = "L" if channels == 1 else "RGB"
         # Scaled first and turned then, and converted only if need be: a copy of a large image takes 350 MB.
         on_its_side = image.getexif().get(Base.Orientation, 1) >= 5
-        fitted = ImageOps.fit(flattened(image, mode), (height, width) if on_its_side else (width, height))
-        upright = ImageOps.exif_transpose(fitted)
+        if image.has_transparency_data:
+            plain = image if image.mode == "RGBA" else image.convert("RGBA")
+        else:
+            plain = flattened(image, mode)
+        fitted = ImageOps.fit(plain, (height, width) if on_its_side else (width, height))
+        upright = flattened(ImageOps.exif_transpose(fitted), mode)
         return torch.from_numpy(channels_first(upright).copy()).unsqueeze(0).float() / 255
