@@ -117,11 +117,11 @@ def test_runs_that_cannot_be_opened(folder: Path, tmp_path: Path, change: str, m
         (["train", "joint-vae", "--out", "new", "--missing", "1.5"], "1.5"),
         (
             ["train", "vae", "--out", "new", "--missing", "0.5"],
-            "missing hides conditions, and this kind of",
+            "--missing hides conditions, and this kind of",
         ),
         (
             ["train", "gan", "--out", "new", "--labels", "5"],
-            "labels hides conditions, and this kind of",
+            "--labels hides conditions, and this kind of",
         ),
         (["train", "joint-vae", "--out", "new", "--labels", "-3"], "labels must be at least 1, got -3"),
         (["train", "joint-vae", "--out", "new", "--labels", "9", "--missing", "0.5"], "say one of them"),

@@ -51,8 +51,7 @@ def test_stop_and_resume(name: str, stopped_at: int, tmp_path: Path, monkeypatch
     latents = 4 if isinstance(options["latents"], int) else options["latents"]
     choice = type(MODELS[name])(**{**options, "latents": latents, "network": config.MLP(hidden=(9,))})
     settings = TrainingSettings(epochs=3, batch_size=200, accelerator="cpu", figure_every=None, average_weights=0.5)
-    missing = 0.6 if choice.takes_conditions else 0.0
-    experiment = Experiment(data="digits", model=choice, training=settings, missing=missing)
+    experiment = Experiment(data="digits", model=choice, training=settings, missing=0.6)
     train(experiment, tmp_path / "whole")
 
     made = getattr(models, type(choice).__name__, models.VAE)

@@ -64,6 +64,9 @@ class Train(Generic[Choice]):
 
     def run(self) -> None:
         """Trains, and tells how it went."""
+        hiding = "--labels" if self.labels is not None else "--missing"
+        if (self.missing or self.labels is not None) and not self.model.takes_conditions:  # type: ignore[attr-defined]
+            raise ValueError(f"{hiding} hides conditions, and this kind of model knows none")
         experiment = Experiment(
             data=self._located_data(),
             model=self.model,  # type: ignore[arg-type]

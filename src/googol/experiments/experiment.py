@@ -65,9 +65,6 @@ class Experiment:
             raise ValueError(
                 f"labels and missing both choose labels to hide: say one of them, got {self.labels} and {self.missing}"
             )
-        if (self.missing or self.labels is not None) and not self.model.takes_conditions:
-            option = "missing" if self.missing else "labels"
-            raise ValueError(f"{option} hides conditions, and this kind of model knows none")
         if self.match_parameters is not None and self.match_parameters < 1:
             raise ValueError(f"match_parameters must be at least 1, got {self.match_parameters}")
         if self.missing_seed < 0:
