@@ -66,8 +66,10 @@ class Sample:
         if self.temperature != 1 and not isinstance(run.model, JointVAE):
             raise ValueError(f"the model in {run.folder} takes no --temperature; train a joint-vae")
         given, rows = self._given(run)
-        if any(is_rare(run, replace(given, values=row)) for row in rows[:: self.n]):
-            shared.note("the model has hardly ever met what is given: its images are a guess")
+        if run.conditions and hasattr(run.model, "label_distribution"):
+            labels = run.model.label_distribution()
+            if any(is_rare(labels, replace(given, values=row)) for row in rows[:: self.n]):
+                shared.note("the model has hardly ever met what is given: its images are a guess")
         with evaluating(run.model, seed=self.seed):
             if run.conditions:
                 options = {} if self.temperature == 1 else {"temperature": self.temperature}

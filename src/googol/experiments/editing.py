@@ -57,7 +57,7 @@ def edit(run: Run, x: Tensor, change: Given, *, known: Given | None = None) -> E
         raise ValueError("an edit needs exact values of conditions to change, not ranges or sets")
     if known is not None and known.within:
         raise ValueError("what is known of an image to edit must be exact values, not ranges or sets")
-    is_guess = is_rare(run, change)
+    is_guess = is_rare(labels, change)
     y = torch.full((len(x), len(run.conditions)), math.nan) if known is None else known.values.expand(len(x), -1)
     if known is not None:
         require_possible(labels, known)

@@ -102,19 +102,16 @@ def ask(run: Run, given: Given, names: tuple[str, ...] | None = None, *, informa
     )
 
 
-def is_rare(run: Run, given: Given) -> bool:
-    """Whether a model that has a distribution of conditions has hardly ever met what is given.
+def is_rare(labels: TensorRingDistribution, given: Given) -> bool:
+    """Whether a model has hardly ever met what is given.
 
     Arguments:
-        run: The run of the model.
-        given: What is given; nothing, of a model without conditions.
+        labels: p(y), over the conditions in their order.
+        given: What is given.
 
     Raises:
         ValueError: It cannot be.
     """
-    if not run.conditions or not hasattr(run.model, "label_distribution"):
-        return False
-    labels = distribution_of_conditions(run)
     require_possible(labels, given)
     return plausibility(labels, given) < RARE
 

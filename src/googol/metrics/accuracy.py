@@ -192,12 +192,26 @@ def imputation_baseline(data: Dataset) -> Accuracy:
         0.1
     """
     _require_conditions(data)
+    return agreement(commonest_values(data, torch.zeros(len(data), dtype=torch.long)), data.conditions, data.schema)
+
+
+def commonest_values(data: Dataset, group: Tensor) -> Tensor:
+    """The most frequent value of each categorical condition in the group of an image, (n, c); NaN of other conditions.
+
+    Args:
+        data: Images with their true conditions.
+        group: The number of the group of each, (n,), from 0 on.
+    """
     said = torch.full_like(data.conditions, math.nan)
     for column, condition in enumerate(data.schema):
-        known = data.conditions[~data.conditions[:, column].isnan(), column]
-        if condition.is_categorical and len(known):
-            said[:, column] = known.mode().values
-    return agreement(said, data.conditions, data.schema)
+        true = data.conditions[:, column]
+        known = ~true.isnan()
+        if condition.values is None or not known.any():
+            continue
+        counts = torch.zeros(int(group.max()) + 1, len(condition.values))
+        counts.index_put_((group[known], true[known].long()), torch.ones(1), accumulate=True)
+        said[:, column] = counts.argmax(-1)[group].to(said.dtype)
+    return said
 
 
 def _require_conditions(data: Dataset) -> None:

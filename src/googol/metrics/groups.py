@@ -8,7 +8,7 @@ from torch import Tensor
 
 from googol.data import Dataset
 from googol.distributions import TensorRing
-from googol.metrics.accuracy import Accuracy, agreement
+from googol.metrics.accuracy import Accuracy, agreement, commonest_values
 from googol.metrics.evaluation import device_of, evaluating, in_order
 
 
@@ -80,13 +80,5 @@ def group_accuracy(model: Any, data: Dataset, *, batch_size: int = 500, seed: in
         raise ValueError(f"Expected data with a known categorical condition; {data.name} has none.")
     with evaluating(model, seed=seed):
         group = torch.cat([groups(model, x).cpu() for x, _ in in_order(data, batch_size, device_of(model))])
-    said = torch.full_like(data.conditions, math.nan)
-    for column, condition in enumerate(data.schema):
-        true = data.conditions[:, column]
-        known = ~true.isnan()
-        if condition.values is None or not known.any():
-            continue
-        counts = torch.zeros(int(group.max()) + 1, len(condition.values))
-        counts.index_put_((group[known], true[known].long()), torch.ones(1), accumulate=True)
-        said[:, column] = counts.argmax(-1)[group].to(said.dtype)
+    said = commonest_values(data, group)
     return Grouping(len(group.unique()), agreement(said, data.conditions, data.schema))
