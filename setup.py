@@ -5,7 +5,7 @@ from setuptools import Extension, setup
 kernels = Extension(
     "googol.distributions._kernels",
     sources=["src/googol/distributions/_kernels.c"],
-    depends=["src/googol/distributions/_kernels.h", "src/googol/distributions/_kernels_blocks.h"],
+    depends=[f"src/googol/distributions/_kernels{part}.h" for part in ("", "_blocks", "_conditionals")],
     extra_compile_args=["-O3", "-g0", "-ffp-contract=fast"],
     libraries=["m"],
     py_limited_api=True,

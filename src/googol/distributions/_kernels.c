@@ -63,6 +63,18 @@ struct bonds {
     int next;
 };
 
+/* The distribution functions of variables given those before them, and what their gradients start from; the shapes are in
+   conditionals.py. Where all samples are of one row of evidence, the gradients by what is after it are of their sum. */
+struct conditionals {
+    long links, rows, evidence, components, rank, lines, item, shares;
+    const void *cores, *scale, *weights, *cdf, *density, *slope, *after, *by_value;
+    const char *is_open;
+    void *by_cores, *by_cores_of_others, *by_weights, *by_cdf, *by_after;
+    char *scratch;
+    long scratch_size;
+    int next;
+};
+
 /* Normal components of some variables and values of each; with grad_value the gradients are wanted, and log_prob holds
    the gradient by it. */
 struct normals {
@@ -107,6 +119,8 @@ struct functions {
     void (*draw[2])(const struct draws *, long, long);
     void (*bonds[2])(const struct bonds *, long, void *);
     long (*bonds_size[2])(const struct bonds *);
+    void (*conditionals[2])(const struct conditionals *, long, void *, void *, int);
+    long (*conditionals_size[2])(const struct conditionals *);
     void (*normal[2])(const struct normals *, long, long);
     void (*normal_gradients[2])(const struct normals *, long, long);
 };
@@ -123,7 +137,8 @@ struct functions {
 #define FUNCTIONS(set)                                                                                                 \
     {BYTES, {group_float_##set, group_double_##set}, {scratch_size_float_##set, scratch_size_double_##set}, \
      {draw_float_##set, draw_double_##set}, {bonds_float_##set, bonds_double_##set}, \
-     {bonds_size_float_##set, bonds_size_double_##set}, {normal_float_##set, normal_double_##set}, \
+     {bonds_size_float_##set, bonds_size_double_##set}, {conditionals_float_##set, conditionals_double_##set}, \
+     {conditionals_size_float_##set, conditionals_size_double_##set}, {normal_float_##set, normal_double_##set}, \
      {normal_gradients_float_##set, normal_gradients_double_##set}}
 static const struct functions plain = FUNCTIONS(plain);
 
@@ -206,6 +221,20 @@ static void bonds_share(void *argument) {
             chosen->bonds[bonds->item == 8](bonds, group, bonds->scratch + at * bonds->scratch_size);
 }
 
+/* As `work`: a share of the groups has its own sum of gradients by the cores. */
+static void conditionals_share(void *argument) {
+    struct conditionals *all = argument;
+    long groups = ceil_div(all->rows, chosen->bytes / all->item), at;
+    size_t size = all->links * all->components * all->rank * all->rank * all->item;
+    while ((at = __atomic_fetch_add(&all->next, 1, __ATOMIC_RELAXED)) < all->shares) {
+        long begin = groups * at / all->shares, end = groups * (at + 1) / all->shares;
+        char *by_cores = at ? (char *)all->by_cores_of_others + (at - 1) * size : all->by_cores;
+        for (long group = begin; group < end; group++)
+            chosen->conditionals[all->item == 8](all, group, all->scratch + at * all->scratch_size, by_cores,
+                                                 group > begin);
+    }
+}
+
 static void normal_share(void *argument) {
     struct normals *normals = argument;
     long at, all = normals->variables, shares = normals->shares, is_double = normals->item == 8;
@@ -280,6 +309,24 @@ static PyObject *bonds(PyObject *self, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+static PyObject *conditionals(PyObject *self, PyObject *args) {
+    struct conditionals all = {0};
+    long *sizes[] = {&all.item, &all.links, &all.rows, &all.evidence, &all.components, &all.rank, &all.lines, &all.shares};
+    const void *a[14];
+    if (!read_arguments(args, sizes, 8, a, 14)) return NULL;
+    all.cores = a[0], all.scale = a[1], all.weights = a[2], all.cdf = a[3], all.density = a[4], all.slope = a[5];
+    all.after = a[6], all.is_open = a[7], all.by_value = a[8], all.by_cores = (void *)a[9];
+    all.by_cores_of_others = (void *)a[10], all.by_weights = (void *)a[11], all.by_cdf = (void *)a[12];
+    all.by_after = (void *)a[13];
+    all.scratch_size = chosen->conditionals_size[all.item == 8](&all) * chosen->bytes;
+    if (posix_memalign((void **)&all.scratch, 64, all.shares * all.scratch_size)) return PyErr_NoMemory();
+    Py_BEGIN_ALLOW_THREADS
+    run(conditionals_share, &all, all.shares);
+    Py_END_ALLOW_THREADS
+    free(all.scratch);
+    Py_RETURN_NONE;
+}
+
 static PyObject *multiply(PyObject *self, PyObject *args) {
     struct job job = {0};
     long *sizes[] = {&job.item,  &job.links,    &job.rows,     &job.components, &job.rank,
@@ -322,6 +369,7 @@ static PyMethodDef methods[] = {
     {"multiply", multiply, METH_VARARGS, "Products of chains, their sums and gradients."},
     {"draw", draw, METH_VARARGS, "Indices drawn in proportion to weights."},
     {"bonds", bonds, METH_VARARGS, "Bonds drawn along chains."},
+    {"conditionals", conditionals, METH_VARARGS, "Gradients of conditional distribution functions."},
     {"normal", normal, METH_VARARGS, "Log-densities of normal components, and their gradients."},
     {NULL, NULL, 0, NULL},
 };

@@ -84,19 +84,28 @@ INLINE void NAME(normal_weights)(const struct job *job, long link, long first, l
         if (least[r] < (REAL)FAR) __atomic_store_n(job->far, 1, __ATOMIC_RELAXED);
 }
 
+/* Reads a line of numbers for each row, into vectors with a number for every row; the last row stands in for those that
+   are missing. */
+INLINE void NAME(read_lines)(const REAL *in, long present, long size, vec *out) {
+    for (long r = 0; r < LANES; r++)
+        for (long k = 0; k < size; k++) ((REAL *)out)[k * LANES + r] = in[(r < present ? r : present - 1) * size + k];
+}
+
+INLINE void NAME(write_lines)(const vec *in, long present, long size, REAL *out) {
+    for (long r = 0; r < present; r++)
+        for (long k = 0; k < size; k++) out[r * size + k] = ((const REAL *)in)[k * LANES + r];
+}
+
 /* The weights of a link, with a largest of one; the last row stands in for those that are missing. Returns what was
    subtracted from their logarithms. */
 static TARGET vec NAME(read_weights)(const struct job *job, long link, long first, long present, vec *weights) {
     long components = job->components;
-    const REAL *log_weights = (const REAL *)job->log_weights + (link * job->rows + first) * components;
     const REAL *log_scale = (const REAL *)job->log_scale + link * components;
     if (job->values)
         NAME(normal_weights)(job, link, first, present, weights);
     else
-        for (long r = 0; r < LANES; r++) {
-            const REAL *row = log_weights + (r < present ? r : present - 1) * components;
-            for (long k = 0; k < components; k++) ((REAL *)weights)[k * LANES + r] = row[k];
-        }
+        NAME(read_lines)((const REAL *)job->log_weights + (link * job->rows + first) * components, present, components,
+                         weights);
     vec most = (vec){0} - (REAL)LARGEST;
     for (long k = 0; k < components; k++) {
         weights[k] += log_scale[k];
@@ -303,15 +312,12 @@ INLINE void NAME(link_gradient)(const struct job *job, const struct NAME(layout)
         vec *sums = at->grad_weights;
         NAME(grad_weights)(m * m, components, grad_link, cores, sums);
         for (long k = 0; k < components; k++) sums[k] *= weights[k];
-        for (long r = 0; r < l->present; r++)
-            for (long k = 0; k < components; k++) of_weights[r * components + k] = ((REAL *)sums)[k * LANES + r];
+        NAME(write_lines)(sums, l->present, components, of_weights);
     }
     if (of_cores) {
         REAL *rows_first = (REAL *)(at->grad_weights + components);
         for (long x = 0; x < m * m; x += LANES) NAME(transpose)(grad_link + x, at->transposed + x);
-        for (long r = 0; r < LANES; r++)
-            for (long k = 0; k < components; k++)
-                rows_first[r * components + k] = ((const REAL *)weights)[k * LANES + r];
+        NAME(write_lines)(weights, LANES, components, rows_first);
         NAME(grad_cores)(m * m, components, rows_first, at->transposed, of_cores, add);
     }
 }
@@ -468,10 +474,7 @@ static TARGET void NAME(bonds)(const struct bonds *d, long group, void *memory) 
             message[j][r] = !d->first || d->first[first + (r < present ? r : present - 1)] == j;
     for (long t = d->links - 1; t >= 0; t--) {
         vec *of_link = weights + t * components, *before = messages + t * m, most = (vec){0} + (REAL)TINY;
-        const REAL *in = (const REAL *)d->weights + (t * d->rows + first) * components;
-        for (long r = 0; r < LANES; r++)
-            for (long k = 0; k < components; k++)
-                ((REAL *)of_link)[k * LANES + r] = in[(r < present ? r : present - 1) * components + k];
+        NAME(read_lines)((const REAL *)d->weights + (t * d->rows + first) * components, present, components, of_link);
         NAME(link)(m, components, of_link, cores + t * components * m * m, link, m | 1);
         NAME(product)(m, 1, m, link, m | 1, 1, messages + (t + 1) * m, 1, 1, before, 1);
         for (long j = 0; j < m; j++) most = SELECT(before[j] > most, before[j], most);
@@ -504,6 +507,8 @@ static TARGET void NAME(bonds)(const struct bonds *d, long group, void *memory) 
         }
     }
 }
+
+#include "_kernels_conditionals.h"
 
 #undef vec
 #undef bits

@@ -8,10 +8,9 @@ with :math:`p_j = \partial F_j / \partial z_j`
     \frac{\partial}{\partial \psi} = \sum_j c_j \frac{\partial F_j}{\partial \psi}, \qquad
     c_j = - \frac{1}{p_j} \Big(v_j + \sum_{i > j} c_i \frac{\partial F_i}{\partial z_j}\Big)
 
-(Figurnov et al., Implicit Reparameterization Gradients, 2018). Given the values, all that the chain multiplies is
-known: the links, the distribution functions and their derivatives are formed for all variables at once, and one matrix
-a variable is passed along the chain, forwards the product of the links and backwards the loss's gradient by it: in
-double precision where matrices have entries so small that one which counts could vanish.
+(Figurnov et al., Implicit Reparameterization Gradients, 2018). What the chain multiplies is in
+:mod:`googol.distributions.conditionals`, in double precision where matrices have entries so small that one which counts
+could vanish; here are what the distribution functions follow from, the values, evidence and parameters.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ import torch
 from torch import Tensor
 
 from googol.distributions.chain import Chain, full_precision
+from googol.distributions.conditionals import Conditionals
 from googol.distributions.emissions import Emissions
 from googol.distributions.once import once_differentiable
 
@@ -103,62 +103,25 @@ def _block(
         emissions = emissions.map(lambda _: next(remaining))
         known = emissions.log_prob(evidence[at])  # (n, R, N)
         after = torch.stack(chain.following(chain.links(known)))  # (n, R, m, r)
-        after = after.unsqueeze(1).expand(-1, len(drawn), -1, -1, -1).flatten(1, 2)
         values = torch.where(is_open, drawn, evidence[at].detach()).flatten(0, 1)  # (B, n)
         fixed = evidence[at].isnan().logical_not().expand(len(drawn), -1, -1).flatten(0, 1)
         seen = torch.where(fixed, evidence[at].expand(len(drawn), -1, -1).flatten(0, 1), values)
         log_p = emissions.log_prob(seen)  # (n, B, N)
         weights = chain.weights(log_p)
-        links = (weights @ cores.flatten(-2)).unflatten(-1, cores.shape[-2:])
+        cdf = emissions.cdf(values).to(cores.dtype)
         with torch.no_grad():
-            before, scales = _products(chain, links)
-        around = (before.mT @ after.mT).flatten(-2)  # (n, B, m²)
-        scale = (chain.log_scale - chain.log_scale.amax(-1, keepdim=True)).exp().unsqueeze(1)
-        unnormalized = (around @ cores.flatten(-2).mT) * scale  # (n, B, N)
-        sums = unnormalized.sum(-1, keepdim=True).clamp_min(torch.finfo(cores.dtype).tiny)
-        shares = unnormalized / sums
-        below = emissions.cdf(values).to(cores.dtype)
-        cdf = (shares * below).sum(-1)  # (n, B)
-        with torch.no_grad():
-            pulls = emissions.slope(values).to(cores.dtype)
-            density = (shares * log_p.exp().to(cores.dtype)).sum(-1).clamp_min(torch.finfo(cores.dtype).tiny)
-            # The derivative of each distribution function by the product before it.
-            spread = (below - cdf.unsqueeze(-1)) * scale / sums
-            by_before = ((spread @ cores.flatten(-2)).unflatten(-1, cores.shape[-2:]) @ after).mT
-            # The derivative of the product after each link by its value.
-            tilted = ((weights * pulls) @ cores.flatten(-2)).unflatten(-1, cores.shape[-2:])
-            moved = before @ tilted / scales
-            wanted = gradient.flatten(0, 1).mT.to(cores.dtype)
-            opened = is_open.expand(len(drawn), -1, -1).flatten(0, 1).mT
-            factor, passed = _back(wanted, opened, density, by_before, moved, links, scales)
-            through_links = before.mT @ passed
-        found = torch.autograd.grad((cdf, links), leaves, (factor, through_links), allow_unused=True)
+            conditionals = Conditionals(
+                cores=cores,
+                scale=(chain.log_scale - chain.log_scale.amax(-1, keepdim=True)).exp(),
+                weights=weights,
+                cdf=cdf,
+                density=log_p.exp().to(cores.dtype),
+                slope=emissions.slope(values).to(cores.dtype),
+                after=after,
+                is_open=is_open.expand(len(drawn), -1, -1).flatten(0, 1).mT,
+            )
+            by = conditionals.gradients(gradient.flatten(0, 1).mT.to(cores.dtype))
+        # What is after the only variable of a chain is a constant.
+        moved = {x: gradient for x, gradient in zip((cores, weights, cdf, after), by, strict=True) if x.requires_grad}
+        found = torch.autograd.grad(tuple(moved), leaves, tuple(moved.values()), allow_unused=True)
         return [None if each is None else each.contiguous() for each in found]
-
-
-def _products(chain: Chain, links: Tensor) -> tuple[Tensor, Tensor]:
-    """The product of the links before each, ``(n, B, r, m)``, at most one, and what each step was divided by."""
-    product = chain.start(links.shape[1])
-    products, scales = [], []
-    for link in links.unbind(0):
-        products.append(product)
-        product = product @ link
-        scales.append(product.amax((-2, -1), keepdim=True).clamp_min(torch.finfo(product.dtype).tiny))
-        product = product / scales[-1]
-    return torch.stack(products), torch.stack(scales)
-
-
-def _back(
-    gradient: Tensor, is_open: Tensor, density: Tensor, by_before: Tensor, moved: Tensor, links: Tensor, scales: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The factors c of the derivatives of the distribution functions, ``(n, B)``, and the gradient by the product with
-    each link before it is scaled, ``(n, B, r, m)``.
-    """
-    passed = torch.zeros_like(by_before[0])
-    factors, gradients = [], []
-    each = zip(gradient, is_open / -density, by_before, moved, links, scales, strict=True)
-    for by_value, slope, by_product, shift, link, scale in reversed(list(each)):
-        gradients.append(passed / scale)
-        factors.append((by_value + (passed * shift).sum((-2, -1))) * slope)
-        passed = torch.baddbmm(factors[-1][:, None, None] * by_product, gradients[-1], link.mT)
-    return torch.stack(factors[::-1]), torch.stack(gradients[::-1])

@@ -58,6 +58,17 @@ def rows_at_once(cores: Tensor) -> int:
     return lanes(cores) * torch.get_num_threads()
 
 
+def shares(groups: int) -> int:
+    """Into how many parts groups of rows are split, one a thread."""
+    return max(1, min(torch.get_num_threads(), groups))
+
+
+def call(name: str, like: Tensor, sizes: Sequence[int], tensors: Sequence[Tensor | None]) -> None:
+    """Calls a function of the compiled module for numbers of a type, with tensors that are contiguous."""
+    addresses = (0 if tensor is None else tensor.data_ptr() for tensor in tensors)
+    getattr(_kernels, name)(like.itemsize, *sizes, *addresses)
+
+
 def _rescaled(lines: int, m: int) -> int:
     """After how many links a product is rescaled: as in PyTorch's form, so that both give up the same rows."""
     return RESCALED if lines == m else RESCALED_VECTOR
@@ -191,7 +202,7 @@ class _Chain(NamedTuple):
         grad_weights = torch.empty_like(self.log_weights) if needed[0] else None
         grad_cores = torch.empty_like(self.cores) if needed[1] else None
         # Every thread but the first has a sum of its own.
-        sums = self.cores.new_empty(self._shares() - 1, *self.cores.shape) if needed[1] else None
+        sums = self.cores.new_empty(shares(self.groups) - 1, *self.cores.shape) if needed[1] else None
         self.multiply(segments, grad_weights=grad_weights, grad_cores=grad_cores, sums=sums, **wanted)
         if grad_cores is not None and sums is not None:
             for part in sums:
@@ -201,13 +212,8 @@ class _Chain(NamedTuple):
     def multiply(self, segments: int, **wanted: Tensor | None) -> None:
         """Fills the tensors that are wanted; ``grad`` or ``row_weights`` are what gradients start from."""
         (n, rows, components), m = self.log_weights.shape, self.cores.shape[-1]
-        sizes = n, rows, components, m, self.lines, _rescaled(self.lines, m), segments, self._shares()
-        tensors = (*self[:3], *(wanted.pop(name, None) for name in _WANTED))
-        _kernels.multiply(self.cores.itemsize, *sizes, *(0 if x is None else x.data_ptr() for x in tensors))
-
-    def _shares(self) -> int:
-        """Into how many parts the rows are split, one a thread."""
-        return max(1, min(torch.get_num_threads(), self.groups))
+        sizes = n, rows, components, m, self.lines, _rescaled(self.lines, m), segments, shares(self.groups)
+        call("multiply", self.cores, sizes, (*self[:3], *(wanted.pop(name, None) for name in _WANTED)))
 
 
 _WANTED = (
@@ -255,9 +261,7 @@ def draw(left: Tensor, of_left: Tensor, right: Tensor | None, of_right: Tensor |
     index, width = torch.empty_like(of_left), left.shape[-1]
     tensors = (left, of_left, right, of_right, uniform)
     whole = [None if tensor is None else tensor.detach().contiguous() for tensor in tensors]
-    shares = max(1, min(torch.get_num_threads(), len(index) // _DRAWS_OF_A_THREAD))
-    addresses = (0 if tensor is None else tensor.data_ptr() for tensor in (*whole, index))
-    _kernels.draw(left.itemsize, len(index), width, shares, *addresses)
+    call("draw", left, (len(index), width, shares(len(index) // _DRAWS_OF_A_THREAD)), (*whole, index))
     return index
 
 
@@ -276,9 +280,7 @@ def bonds(weights: Tensor, cores: Tensor, first: Tensor | None, uniform: Tensor)
     whole = [None if tensor is None else tensor.detach().contiguous() for tensor in (weights, cores, first, uniform)]
     drawn = torch.empty(uniform.shape, dtype=torch.int64)
     (n, rows, components), m = weights.shape, cores.shape[-1]
-    shares = max(1, min(torch.get_num_threads(), -(-rows // lanes(cores))))
-    addresses = (0 if tensor is None else tensor.data_ptr() for tensor in (*whole, drawn))
-    _kernels.bonds(cores.itemsize, n, rows, components, m, shares, *addresses)
+    call("bonds", cores, (n, rows, components, m, shares(-(-rows // lanes(cores)))), (*whole, drawn))
     return drawn
 
 
@@ -313,9 +315,7 @@ class CompiledNormal(torch.autograd.Function):
     @staticmethod
     def _call(constants: tuple[Tensor, ...], others: tuple[Tensor | None, ...]) -> None:
         value, loc = constants[:2]
-        shares = max(1, min(torch.get_num_threads(), len(value)))
-        addresses = (0 if x is None else x.data_ptr() for x in (*constants, *others))
-        _kernels.normal(value.itemsize, *value.shape, loc.shape[-1], shares, *addresses)
+        call("normal", value, (*value.shape, loc.shape[-1], shares(len(value))), (*constants, *others))
 
 
 def _limited_gradients(log_weights: Tensor, cores: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
