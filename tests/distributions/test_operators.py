@@ -43,6 +43,11 @@ def test_it_is_an_operator(boundary, off, given_logarithms):
     torch.library.opcheck(torch.ops.googol.log_sum.default, arguments(boundary, off, given_logarithms))
 
 
+@pytest.mark.parametrize("name", ["log_sum", "log_sum_gradients", "log_sum_gradients_again"])
+def test_cuda_graphs_are_told_to_leave_it_out(name):
+    assert torch.Tag.cudagraph_unsafe in getattr(torch.ops.googol, name).default.tags
+
+
 @pytest.mark.parametrize("off", [2.0, 300.0])
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_values_and_gradients_are_those_of_the_chain(boundary, off):

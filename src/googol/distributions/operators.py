@@ -16,6 +16,9 @@ from googol.distributions.blocks import Boundary
 from googol.distributions.chain import Chain
 from googol.distributions.products import common_factor
 
+# Which rows are computed again is known once their products are: a recorded graph of a CUDA device could not look.
+_TAGS = (torch.Tag.cudagraph_unsafe,)
+
 
 def log_sum(chain: Chain, log_weights: Tensor, expected: Tensor) -> Tensor:
     """:meth:`Chain.log_sum <googol.distributions.chain.Chain.log_sum>` by the operator: ``(n, B, N)`` to ``(B,)``.
@@ -30,7 +33,7 @@ def log_sum(chain: Chain, log_weights: Tensor, expected: Tensor) -> Tensor:
     return result
 
 
-@torch.library.custom_op("googol::log_sum", mutates_args=())
+@torch.library.custom_op("googol::log_sum", mutates_args=(), tags=_TAGS)
 def _log_sum(log_weights: Tensor, cores: Tensor, log_scale: Tensor, log_cores: Tensor | None, boundary: str) -> Tensor:
     with torch.no_grad():
         return Chain.of_tensors(cores, log_scale, log_cores, cast(Boundary, boundary)).log_sum(log_weights)
@@ -41,7 +44,7 @@ def _(log_weights: Tensor, cores: Tensor, log_scale: Tensor, log_cores: Tensor |
     return log_weights.new_empty(log_weights.shape[1], dtype=torch.float64)
 
 
-@torch.library.custom_op("googol::log_sum_gradients", mutates_args=())
+@torch.library.custom_op("googol::log_sum_gradients", mutates_args=(), tags=_TAGS)
 def _gradients(
     grad: Tensor, log_weights: Tensor, cores: Tensor, log_scale: Tensor, log_cores: Tensor | None, boundary: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -73,7 +76,7 @@ def _(
     return value, log_weights.new_empty(log_weights.shape), cores.new_empty(cores.shape), cores.new_empty(cores.shape)
 
 
-@torch.library.custom_op("googol::log_sum_gradients_again", mutates_args=())
+@torch.library.custom_op("googol::log_sum_gradients_again", mutates_args=(), tags=_TAGS)
 def _gradients_again(
     grad: Tensor,
     expected: Tensor,
