@@ -33,6 +33,7 @@ test-slow: install  ## the long checks
 bench: install  ## speed and memory of the tensor ring beside the plain algorithm, and in training; writes results/bench
 	$(BIN)/python -m benchmarks.tensor_ring
 	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.compilers
 	$(BIN)/python -m benchmarks.prior_cost
 	$(BIN)/python -m benchmarks.sparse_normal
 	$(BIN)/python -m benchmarks.posteriors
