@@ -90,8 +90,9 @@ class Truth:
         return np.array(means), np.array(variances)
 
     def mode(self, given: Sequence[float], summed: Sequence[int] = ()) -> tuple[np.ndarray, float]:
-        """The values at the most probable indices, those of some variables summed out, and the entry there."""
-        weighted = self.weighted(given).sum(tuple(summed), keepdims=True)
+        """The values at the most probable indices of open variables, the others summed out, and the entry there."""
+        others = {*summed, *np.flatnonzero(~np.isnan(given)).tolist()}
+        weighted = self.weighted(given).sum(tuple(others), keepdims=True)
         index = np.unravel_index(weighted.argmax(), weighted.shape)
         values = [
             float(s) if emission is None else emission[0][s] for s, emission in zip(index, self.emissions, strict=True)

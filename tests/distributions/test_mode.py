@@ -38,6 +38,17 @@ def test_the_mode_of_a_marginal_sums_the_others_out(boundary):
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_the_component_of_an_observed_number_is_summed_out(boundary):
+    """The most probable category given a number is that of the highest density, whichever component it comes from."""
+    for seed in range(200):
+        torch.manual_seed(seed)
+        joint = TensorRing([Normal(3), Categorical(2)], 2, boundary, dtype=torch.float64)()
+        given = torch.tensor([torch.randn(()), NAN], dtype=torch.float64)
+        both = torch.stack([given.clone().index_fill_(0, torch.tensor(1), k) for k in range(2)])
+        assert joint.condition(given).mode[1] == joint.log_prob(both).argmax()
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("beginnings", [1, 2, 5, 30])
 def test_what_is_said_to_be_proven_is_true(beginnings, boundary):
     """With few beginnings the search fails at times, and knows when it may have failed."""

@@ -44,15 +44,20 @@ class ValuesDistribution(EvidenceDistribution):
     def mode(self) -> Tensor:
         """The values at the most probable component indices: their modes, or the indices of discrete variables.
 
-        The indices maximise the tensor's entry times the density of the evidence. They are found by a search
-        that keeps the most promising beginnings, ordered by an upper bound on what can still follow; see
-        :func:`googol.distributions.mode.most_probable_indices`.
+        The indices of all open variables together maximise p(s given the evidence); those of observed variables are
+        summed out. They are found by a search that keeps the most promising beginnings, ordered by an upper bound on
+        what can still follow; see :func:`googol.distributions.mode.most_probable_indices`.
         """
         rows, _, shape = self._rows(None)
         with torch.no_grad():
-            hidden = [j for j in range(len(self.chain)) if j not in self._visible]
             log_weights = self.emissions.log_prob(rows)
-            index = _mode.most_probable_indices(self.chain, log_weights, summed=hidden).indices
+            index = log_weights.new_zeros(log_weights.shape[:2], dtype=torch.int64)
+            is_hidden = torch.ones(len(self.chain), dtype=torch.bool, device=rows.device)
+            is_hidden[self._visible] = False
+            patterns, pattern_of = (~rows.isnan() | is_hidden).unique(dim=0, return_inverse=True)
+            for number, pattern in enumerate(patterns):
+                at, summed = pattern_of == number, pattern.nonzero().flatten().tolist()
+                index[:, at] = _mode.most_probable_indices(self.chain, log_weights[:, at], summed=summed).indices
             values = torch.where(rows.isnan(), self.emissions.modes().gather(1, index).mT, rows)
         return self._values(values, *shape)
 
