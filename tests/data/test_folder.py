@@ -123,8 +123,6 @@ def test_kind_of_a_column(
         ([HEADER, *ROWS[:-1], "9.png,red,1,inf,test"], "condition 'weight' has an entry that is infinite"),
         ([HEADER, *ROWS[:-1], "9.png,red,1,1e99,test"], "condition 'weight' has an entry that is infinite"),
         ([HEADER, *ROWS[:-1], '9.png,"red'], "is not a CSV file in UTF-8"),
-        (["file,x", *(f"{i}.png,a" for i in range(10))], "condition 'x' must have at least two values"),
-        (["file,x", *(f"{i}.png," for i in range(10))], "condition 'x' has no entry at all"),
         (["file,split", *(f"{i}.png,train" for i in range(10))], "none for the split 'test'"),
     ],
 )
@@ -223,6 +221,55 @@ def test_entries_of_a_declared_column(
     write(tmp_path, "file,x,split", *rows, images=GREY[:4])
     (tmp_path / "conditions.yaml").write_text(f"x: {declared}\n")
     assert load(tmp_path, "test").conditions[:, 0].nan_to_num(-1).tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [("a", "condition 'x' must have at least two values"), ("", "condition 'x' has no entry at all")],
+)
+def test_a_column_that_says_nothing_is_left_out_unless_it_is_asked_for(
+    tmp_path: Path, entry: str, message: str
+) -> None:
+    folder = write(tmp_path, "file,x,y", *(f"{i}.png,{entry},{i % 2}" for i in range(10)))
+    with pytest.warns(UserWarning, match="'x' has no two different entries, so the column is left out"):
+        assert load(folder, "test").names == ("y",)
+    with pytest.raises(DataError, match=message):
+        load(folder, "test", conditions=["x"])
+
+
+@pytest.mark.filterwarnings("error")
+def test_columns_that_are_not_asked_for_need_not_be_conditions(tmp_path: Path) -> None:
+    folder = write(tmp_path, "file,x,y,a=b", *(f"{i}.png,1,{i % 2},inf" for i in range(10)))
+    assert load(folder, "test", conditions=["y"]).names == ("y",)
+    with pytest.raises(DataError, match=r"unknown condition of .* 'z': expected one of 'x', 'y', 'a=b'"):
+        load(folder, "test", conditions=["z"])
+
+
+@pytest.mark.parametrize("mark", ["NA", "n/a", "null", "None", "?", "-", "NaN"])
+def test_marks_of_missing_numbers(tmp_path: Path, mark: str) -> None:
+    folder = write(tmp_path, "file,x,split", *(f"{i}.png,{mark if i == 3 else i + 0.5},test" for i in range(10)))
+    data = load(folder, "test")
+    assert data.schema == (Condition("x", None),)
+    assert data.conditions[:, 0].isnan().nonzero().flatten().tolist() == [3]
+    (folder / "conditions.yaml").write_text("x: continuous")
+    torch.testing.assert_close(load(folder, "test").conditions, data.conditions, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([*map(str, range(9)), "ten"], "most entries of 'x' are numbers, but 'ten' is not, so it has 10 categories"),
+        ([f"id{i}" for i in range(30)], "'x' has 30 different texts in 30 rows: where they are names rather than"),
+    ],
+)
+def test_columns_that_are_hardly_meant_as_they_are_read_are_told(
+    tmp_path: Path, entries: list[str], message: str
+) -> None:
+    for i in range(len(entries)):
+        Image.fromarray(GREY[0]).save(tmp_path / f"{i}.png")
+    (tmp_path / "conditions.csv").write_text("\n".join(["file,x", *(f"{i}.png,{e}" for i, e in enumerate(entries))]))
+    with pytest.warns(UserWarning, match=message):
+        assert load(tmp_path, "test").schema[0].is_categorical
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from googol.data import Condition, Dataset, load
+from googol.data import Condition, Dataset, load, permutation
 from googol.experiments import Run, config, noise, score, scoring_figure
 from googol.metrics import importance_bounds
 
@@ -74,12 +74,24 @@ def test_noise_has_the_shape_but_no_conditions(run: Run) -> None:
     assert not torch.equal(strange.images, noise(known, seed=4).images)
 
 
+@pytest.mark.parametrize(("limit", "level"), [(None, 0.01), (100, 0.01), (99, 0.015), (1, 0.75)])
+def test_with_few_validation_images_the_uncertain_are_below_all_of_them(
+    run: Run, limit: int | None, level: float
+) -> None:
+    valid = of(run, "valid")
+    found = score(run, of(run, "test"), valid=valid, k=2, limit=limit)
+    assert found.level == pytest.approx(level)
+    if limit == 99:
+        kept = importance_bounds(run.model, valid.subset(permutation(len(valid), 0)[:99].sort().values), 2, seed=0)
+        assert torch.equal(found.known.uncertain, found.known.log_px < kept.min())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"level": 0.0}, "above 0.005"),
         ({"level": 1.0}, "got 1.0"),
-        ({"limit": 99}, "99 validation images"),
+        ({"limit": 99, "level": 0.01}, "99 validation images"),
         ({"limit": 0}, "limit must be at least 1, got 0"),
         ({"k": 0}, "at least 1; got 0"),
     ],

@@ -37,6 +37,12 @@ def test_the_definitions(n: int, m: int, k: int, seed: int, shift: float) -> Non
     torch.testing.assert_close(tuple(neighbourhoods(real, generated + shift, k=k)), by_hand(real, generated + shift, k))
 
 
+def test_far_from_the_origin_distances_are_the_same() -> None:
+    torch.manual_seed(0)
+    real, generated = torch.randn(2, 300, 16).mul(64).round() / 64  # so that the sums are exact
+    assert neighbourhoods(real + 1000, generated + 1000) == neighbourhoods(real, generated)
+
+
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     real, generated = torch.randn(50, 4), torch.randn(40, 4)

@@ -64,6 +64,41 @@ def test_players_take_turns_and_move_their_own_weights(tmp_path: Path) -> None:
     assert {"critic_loss", "critic_gap", "critic_gradient_norm", "loss", "gradient_norm"} <= row.keys()
 
 
+def test_a_model_is_trained_again_and_goes_on_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose turn it was when the training ended leaves no trace in the model."""
+    model, train, valid = Recording(), tiny_data(60), tiny_data(20, seed=1)
+    fit(model, train, valid, tmp_path / "first", settings())
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    fit(model, train, valid, tmp_path / "second", settings())
+    original = Recording.loss
+
+    def loss(self: Recording, x: Tensor, y: Tensor, player: str | None = None) -> dict[str, Tensor]:
+        if player == "generator":
+            signal.raise_signal(signal.SIGTERM)
+        return original(self, x, y, player)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recording, "loss", loss)
+        with pytest.raises(TrainingInterrupted):
+            fit(model, train, valid, tmp_path / "third", settings())
+    fit(model, train, valid, tmp_path / "third", settings(), resume=True)
+
+
+def test_too_few_images_for_the_turns_of_a_step_are_refused(tmp_path: Path) -> None:
+    message = "a step takes 3 batches, one for each turn of the critic: 7 training images in batches of 1 are too few"
+    with pytest.raises(ValueError, match=message):
+        fit(Recording(critic_steps=3), tiny_data(7), tiny_data(2), tmp_path / "run", settings(batch_size=1))
+
+
+def test_a_batch_of_one_image_is_enough(tmp_path: Path) -> None:
+    """One image does not tell whether a generator varies, nor one sample whether it is better than others."""
+    model = Recording(critic_steps=1, prior_gradient="score")
+    result = fit(model, tiny_data(3), tiny_data(1), tmp_path / "run", settings(batch_size=1))
+    assert result.diagnosis == "good"
+
+
 def test_each_player_has_its_optimiser_and_the_prior_its_rate() -> None:
     model = Recording()
     learner = Learner(Fabric(accelerator="cpu", devices=1), model, tiny_data(20), settings(learning_rate=0.001,

@@ -12,6 +12,7 @@ from googol.cli import arguments as shared
 from googol.data import Dataset
 from googol.experiments import Run, noise, open_run, score, scoring_figure
 from googol.experiments.caveats import GREY, about_exactness, exactness_notes, takes_grey_for_probabilities
+from googol.experiments.scoring import LEVEL
 from googol.metrics import Estimate
 from googol.training import to_png, write_file
 
@@ -56,8 +57,9 @@ class Score:
     """picture to write (.png)"""
     k: int = 100
     """codes drawn for each image"""
-    level: float = 0.01
-    """typicality below which an answer is uncertain"""
+    level: float | None = None
+    """typicality below which an answer is uncertain; by default 0.01, or, with fewer than 100 validation images, what is
+    less probable than all of them"""
     least: int = 5
     """how many of the least likely images of each data set to name; 0 for none"""
     limit: Annotated[int | None, arg(metavar="N")] = None
@@ -86,7 +88,9 @@ class Score:
         valid = run.load(split="valid", data_dir=self.data_dir)
         grey = takes_grey_for_probabilities(run.model, known)
         found = score(run, known, strangers, valid=valid, k=self.k, level=self.level, limit=self.limit, seed=self.seed)
-        shared.note(*exactness_notes(known, *strangers), *([GREY] if grey else []))
+        few = f"{len(valid)} validation images are few: uncertain is what is less probable than all of them"
+        is_few = self.level is None and found.level > LEVEL
+        shared.note(*exactness_notes(known, *strangers), *([GREY] if grey else []), *([few] if is_few else []))
         if self.out is not None:
             write_file(self.out, found.table().to_csv(index=False).encode())
         if self.figure is not None:
@@ -109,6 +113,7 @@ class Score:
             "log_px_each": {name: bound.mean for name, bound in bounds.items()},
             "auroc": auroc,
             "uncertain": uncertain,
+            "level": found.level,
             "least_likely": least,
             "images": {name: len(scores.data) for name, scores in found.each.items()},
             **about_exactness(known),

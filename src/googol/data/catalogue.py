@@ -161,7 +161,8 @@ def load(
         data = source.load(split, folders(data_dir))
         conditions = source.default_conditions if conditions is None else conditions
     elif path.is_dir():
-        data = load_folder(path, split)
+        conditions = None if conditions is None else list(conditions)
+        data = load_folder(path, split, conditions)
     elif path.is_file() and path.suffix == ".npz":
         data = load_arrays(path, split)
     elif path.exists():

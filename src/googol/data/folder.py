@@ -1,5 +1,6 @@
 """The user's own images in a folder, with an optional CSV file of conditions."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +18,22 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 
 
-def load_folder(path: Path, split: str) -> Dataset:
+def load_folder(path: Path, split: str, conditions: Collection[str] | None = None) -> Dataset:
     """The images of one split of a folder and its subfolders.
 
-    All images must have the same size. They are grey if every one is, else RGB; transparency is dropped.
+    All images must have the same size. They are grey if every one is, else RGB; what is transparent is seen on white.
     ``conditions.csv`` in the folder, if it is there, has a row for each image, and ``conditions.yaml`` can declare
     its columns, see :func:`googol.data.table.read_conditions`; the column ``split`` divides them, else they are
     divided 80 / 10 / 10 at random.
 
     Raises:
-        DataError: There are no images, they differ in size, one is damaged, or the CSV file does not fit.
+        DataError: There are no images, they differ in size, one is damaged, the CSV file does not fit, or has no such
+            condition.
 
     Args:
         path: The folder.
         split: "train", "valid" or "test".
+        conditions: The conditions that are asked for; by default all that there are.
 
     Example:
         >>> import tempfile
@@ -51,7 +54,7 @@ def load_folder(path: Path, split: str) -> Dataset:
         raise DataError(f"{path} has no images ({', '.join(sorted(s.strip('.') for s in SUFFIXES))})")
     size, mode = _common(path, files)
     if (path / "conditions.csv").exists():
-        table = read_conditions(path / "conditions.csv", files)
+        table = read_conditions(path / "conditions.csv", files, conditions)
     elif (path / "conditions.yaml").exists():
         raise DataError(f"{path} has a conditions.yaml, but no conditions.csv that it could be about")
     else:

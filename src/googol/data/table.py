@@ -1,9 +1,11 @@
 """Conditions of images in a CSV file."""
 
 import csv
+import math
 import re
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +19,9 @@ from googol.data.names import unknown
 __all__ = ["Table", "read_conditions"]
 
 MOST_CATEGORIES = 20
+MISSING = ("", "nan")
+# In a column of numbers these cannot be meant as values.
+MISSING_NUMBERS = (*MISSING, "na", "n/a", "null", "none", "?", "-")
 
 
 class Table(NamedTuple):
@@ -27,25 +32,30 @@ class Table(NamedTuple):
     parts: np.ndarray | None  # (n,) "train", "valid" or "test"
 
 
-def read_conditions(path: Path, files: Sequence[str]) -> Table:
+def read_conditions(path: Path, files: Sequence[str], wanted: Collection[str] | None = None) -> Table:
     """The conditions of images, in the order of ``files``.
 
     The first line of the CSV file has the names of its columns. The first column, ``file``, says which image
     a row is about; a column ``split`` divides the images; every other column is a condition. An empty entry
-    is missing. A condition is continuous if all its entries are numbers, and one of them is not an integer
-    or there are more than 20 different ones; else it is categorical, its values the different entries,
-    numbers by size and texts by alphabet.
+    is missing, and so is ``nan``; beside numbers ``NA``, ``N/A``, ``null``, ``None``, ``?`` and ``-`` too. A condition
+    is continuous if all its entries are numbers, and one of them is not an integer or there are more than 20
+    different ones; else it is categorical, its values the different entries, numbers by size and texts by alphabet.
+    It is told of a column that looks like numbers but for a few entries, or like a name of every row.
+
+    A column that has no two different entries is left out, with a warning, unless it is asked for by name or declared.
 
     A file beside it that is named alike and ends with ``.yaml`` can declare conditions, see
     :func:`googol.data.declaration.read_declaration`; then an entry that is none of the values is an error.
 
     Raises:
         DataError: A file is damaged, there is no row or two rows for an image, or one for an image that does not
-            exist, a column cannot be a condition or what it is declared to be, or what is declared is no column.
+            exist, a column cannot be a condition or what it is declared to be, or what is declared or wanted is no
+            column.
 
     Args:
         path: The CSV file.
         files: What its first column calls the images.
+        wanted: The conditions that are asked for; by default all that there are.
 
     Example:
         >>> import tempfile
@@ -84,11 +94,18 @@ def read_conditions(path: Path, files: Sequence[str]) -> Table:
     for name in declared:
         if name not in columns:
             raise DataError(f"{path.with_suffix('.yaml')}: {unknown(f'column of {path.name}', name, columns)}")
+    for name in wanted or ():
+        if name not in columns:
+            raise DataError(unknown(f"condition of {path.parent}", name, columns))
+    found = []
     try:
-        found = [
-            (declared[name], _encoded(declared[name], column)) if name in declared else _condition(name, column)
-            for name, column in columns.items()
-        ]
+        for name, column in columns.items():
+            if name in declared:
+                found.append((declared[name], _encoded(declared[name], column)))
+            elif wanted is None and len(set(column[_known(column)])) < 2:
+                warnings.warn(f"{path}: {name!r} has no two different entries, so the column is left out", stacklevel=2)
+            elif wanted is None or name in wanted:
+                found.append(_condition(name, column))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
     conditions = np.array([column for _, column in found], np.float32).reshape(len(found), len(files)).T
@@ -113,19 +130,22 @@ def _read(path: Path) -> tuple[list[str], np.ndarray]:
     return header, np.array(rows, dtype=object).reshape(len(rows), len(header))
 
 
-def _known(name: str, texts: np.ndarray) -> np.ndarray:
+def _known(texts: np.ndarray, missing: Collection[str] = MISSING) -> np.ndarray:
     """Which entries of a column are there."""
-    known = np.array([text.lower() not in ("", "nan") for text in texts])
+    return np.array([text.lower() not in missing for text in texts])
+
+
+def _require_entries(name: str, known: np.ndarray) -> None:
     if not known.any():
         raise ValueError(f"condition {name!r} has no entry at all")
-    return known
 
 
 def _encoded(condition: Condition, texts: np.ndarray) -> np.ndarray:
     """The entries of a declared condition as numbers."""
     # A column of integers with holes is often written as 1.0, 2.0.
     texts = texts if condition.values is None else np.array([_whole(text, condition.values) for text in texts], object)
-    known = _known(condition.name, texts)
+    known = _known(texts, MISSING if condition.is_categorical else MISSING_NUMBERS)
+    _require_entries(condition.name, known)
     encoded = np.full(len(texts), np.nan)
     try:
         encoded[known] = [condition.encode(text) for text in texts[known]]
@@ -140,15 +160,37 @@ def _whole(text: str, values: Sequence[str]) -> str:
     return shortened if text not in values and shortened in values else text
 
 
+def _is_number(text: str) -> bool:
+    try:
+        return not math.isnan(float(text))
+    except ValueError:
+        return False
+
+
 def _condition(name: str, texts: np.ndarray) -> tuple[Condition, np.ndarray]:
     """What a column that is not declared is, and its entries as numbers."""
-    known = _known(name, texts)
-    encoded = np.full(len(texts), np.nan)
-    try:
-        numbers = texts[known].astype(float) + 0.0  # -0 becomes 0
-    except ValueError:
+    known, encoded = _known(texts), np.full(len(texts), np.nan)
+    _require_entries(name, known)
+    is_number = np.array([_is_number(text) for text in texts])
+    others = sorted(set(texts[known & ~is_number]))
+    if others and is_number.any() and all(text.lower() in MISSING_NUMBERS for text in others):
+        known, others = is_number, []
+    if others:
         categories, encoded[known] = np.unique(texts[known].astype(str), return_inverse=True)
+        if 2 * is_number.sum() > known.sum():
+            warnings.warn(
+                f"most entries of {name!r} are numbers, but {others[0]!r} is not, so it has {len(categories)} "
+                "categories: leave a cell empty where a number is missing",
+                stacklevel=4,
+            )
+        elif len(categories) > max(MOST_CATEGORIES, known.sum() / 2):
+            warnings.warn(
+                f"{name!r} has {len(categories)} different texts in {known.sum()} rows: where they are names rather "
+                "than conditions, leave the column out (--conditions names those to learn)",
+                stacklevel=4,
+            )
         return Condition(name, tuple(categories.tolist())), encoded
+    numbers = texts[known].astype(float) + 0.0  # -0 becomes 0
     if (np.abs(numbers) > np.finfo(np.float32).max).any():
         raise ValueError(f"condition {name!r} has an entry that is infinite or too large")
     distinct, index = np.unique(numbers, return_inverse=True)

@@ -7,8 +7,8 @@ import shlex
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from googol.training import (
     load_weights,
 )
 
+_LOCK = ".lock"  # held by the process that trains in the folder
+
 
 def train(
     experiment: Experiment, out: Path | str, *, note: Callable[[str], object] = lambda text: None
@@ -45,7 +47,7 @@ def train(
         note: Called, before training, with each line that whoever waits for it should know.
 
     Raises:
-        ValueError: If the folder holds something, or the data do not suit the model.
+        ValueError: If the folder holds something, another process trains in it, or the data do not suit the model.
         NonFiniteLossError: If a term of the loss is infinite or NaN.
         TrainingInterrupted: After SIGINT or SIGTERM; `resume` goes on.
     """
@@ -74,12 +76,14 @@ def train(
     for part in model.modules():
         if isinstance(part, VampPrior):
             part.check_images(len(data))
-    if is_first_process():
-        for text in notes:
-            note(text)
-        with disk_space_errors(out):
-            write_config(out / "config.yaml", experiment, data, shlex.join(["googol", *sys.argv[1:]]))
-    return _fit(experiment, model, data, out, resume=False)
+    with _alone(out):
+        if is_first_process():
+            _check_free(out)
+            for text in notes:
+                note(text)
+            with disk_space_errors(out):
+                write_config(out / "config.yaml", experiment, data, shlex.join(["googol", *sys.argv[1:]]))
+        return _fit(experiment, model, data, out, resume=False)
 
 
 def resume(out: Path | str, *, data_dir: str | None = None, time_budget: float | None = None) -> TrainingResult:
@@ -92,7 +96,8 @@ def resume(out: Path | str, *, data_dir: str | None = None, time_budget: float |
             it was started with.
 
     Raises:
-        ValueError: If the folder holds no run, a finished one, one from a newer version, or the data have changed.
+        ValueError: If the folder holds no run, a finished one, one from a newer version or one that another process is
+            training, or the data have changed.
     """
     out = Path(out)
     if not (out / "config.yaml").is_file():
@@ -107,12 +112,35 @@ def resume(out: Path | str, *, data_dir: str | None = None, time_budget: float |
     data = experiment.load("train")
     if about_data(data.image_shape, data.schema) != about:
         raise ValueError(f"{experiment.data} has other images or conditions than when the run in {out} was started")
-    return _fit(experiment, experiment.build(data.image_shape, data.schema), data, out, resume=True)
+    with _alone(out):
+        return _fit(experiment, experiment.build(data.image_shape, data.schema), data, out, resume=True)
 
 
 def is_first_process() -> bool:
     """Whether this process is the one that writes, of those that train together."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keeps other processes from training in the folder, but for those that train together with this one.
+
+    Raises:
+        ValueError: If one does already.
+    """
+    from filelock import FileLock, Timeout
+
+    if not is_first_process():
+        yield
+        return
+    with disk_space_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    try:
+        held = FileLock(out / _LOCK, timeout=0).acquire()
+    except Timeout:
+        raise ValueError(f"another process is training in {out}: wait for it, or choose another folder") from None
+    with held:
+        yield
 
 
 def _check_devices(experiment: Experiment) -> None:
@@ -135,7 +163,7 @@ def _check_devices(experiment: Experiment) -> None:
 def _check_free(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; expected a new folder for the run")
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and any(path.name != _LOCK for path in out.iterdir()):
         if (out / "config.yaml").is_file():
             raise ValueError(
                 f"{out} already holds a run: go on with it by 'googol train --resume {out}', or choose a new folder"

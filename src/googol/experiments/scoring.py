@@ -18,6 +18,9 @@ from googol.metrics import auroc, evaluating, importance_bounds, importance_impu
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+LEVEL = 0.01
+"""The typicality below which an image is uncertain, where validation images can tell."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -120,7 +123,7 @@ def score(
     *,
     valid: Dataset,
     k: int = 100,
-    level: float = 0.01,
+    level: float | None = None,
     limit: int | None = None,
     seed: int = 0,
 ) -> Scoring:
@@ -140,7 +143,8 @@ def score(
         strangers: Images of other data sets, from `Run.load` or `noise`; all names differ.
         valid: The images that the others are compared with; the model was not trained on them.
         k: Codes for each image.
-        level: The typicality below which an image is uncertain.
+        level: The typicality below which an image is uncertain; by default 0.01, or where the validation images are too
+            few to tell that, so that it is what is less probable than all of them.
         limit: How many images of each data set to take at most, the validation images included, at random.
         seed: Of the codes that are drawn, and of the choice.
 
@@ -156,6 +160,8 @@ def score(
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
     calibrated = min(len(valid), limit or len(valid))
+    if level is None:
+        level = LEVEL if 1 / (calibrated + 1) < LEVEL else 1.5 / (calibrated + 1)
     if not 1 / (calibrated + 1) < level < 1:
         raise ValueError(
             f"the level (--level) must be below 1 and above {1 / (calibrated + 1):.2g}, the least typicality that "

@@ -65,6 +65,9 @@ def neighbourhoods(real: Tensor, generated: Tensor, *, k: int = 5) -> Coverage:
         raise ValueError(f"Expected vectors of one length; got {tuple(real.shape)} and {tuple(generated.shape)}.")
     if k < 1 or min(len(real), len(generated)) <= k:
         raise ValueError(f"Expected more than k ≥ 1 vectors on both sides; got {len(real)}, {len(generated)} and {k}.")
+    # Distances are made of differences of squares, which have few digits left far from the origin.
+    real, generated = real.double(), generated.double()
+    real, generated = real - real.mean(0), generated - real.mean(0)
     radius_real, radius_generated = (_radii(vectors, k) for vectors in (real, generated))
     inside, recalled, covered, precise = 0, 0, 0, torch.zeros(len(generated), dtype=torch.bool, device=real.device)
     for rows, radii in zip(real.split(_ROWS), radius_real.split(_ROWS), strict=True):

@@ -108,7 +108,7 @@ class AdversarialModel(nn.Module, ABC):
         Returns:
             For the critic "loss" and "gap", how much further apart it puts images of the data from generated ones; for
             the generator "loss". For None both, with "diversity", the ratio of the standard deviations of pixels in
-            generated images and in those of the data, and "prior_entropy" in nats.
+            generated images and in those of the data (1 where there is a single image), and "prior_entropy" in nats.
 
         Raises:
             ValueError: There is no such player.
@@ -128,7 +128,7 @@ class AdversarialModel(nn.Module, ABC):
         return {
             "loss": self._objective(said).mean(),
             "gap": self.critic(_centered(x)).mean() - said.mean(),
-            "diversity": spreads[0] / spreads[1].clamp_min(1e-12),
+            "diversity": spreads[0] / spreads[1].clamp_min(1e-12) if len(x) > 1 else torch.ones_like(spreads[0]),
             "prior_entropy": -self.prior().log_prob(z).mean(),
         }
 
@@ -169,6 +169,7 @@ class AdversarialModel(nn.Module, ABC):
     def _generator_loss(self, n: int) -> Tensor:
         prior = self.prior()
         pathwise = self._learns_prior and self.prior_gradient == "pathwise"
+        n = max(n, 2)  # the score function compares samples with each other
         z = prior.rsample((n,)) if pathwise else prior.sample((n,))
         each = self._objective(self.critic(_centered(self._generate(z)))).squeeze(-1)
         loss = each.mean()

@@ -157,12 +157,15 @@ class Learner:
         return terms
 
     def _gradient(self, player: Player, index: Tensor) -> dict[str, Tensor]:
-        if len(self.players) > 1:  # nobody learns from what others want
-            for other in self.players:
-                for parameter in other.parameters:
-                    parameter.requires_grad_(other is player)
-        terms: dict[str, Tensor] = self.batch_loss(index, player.name)
-        self.fabric.backward(terms["loss"])
+        others = [parameter for other in self.players if other is not player for parameter in other.parameters]
+        try:
+            for parameter in others:  # nobody learns from what others want
+                parameter.requires_grad_(False)
+            terms: dict[str, Tensor] = self.batch_loss(index, player.name)
+            self.fabric.backward(terms["loss"])
+        finally:
+            for parameter in others:
+                parameter.requires_grad_()
         if self.settings.gradient_clip is not None:
             norm = self.fabric.clip_gradients(
                 self.batch_loss,

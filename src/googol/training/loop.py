@@ -73,7 +73,7 @@ def fit(
 
     Raises:
         ValueError: If `out` already holds a run (or, to resume, is no folder), its checkpoint is of
-            another model, or no space is left.
+            another model, images are too few for the turns of a game, or no space is left.
         NonFiniteLossError: If a term of the loss is infinite or NaN; the last checkpoint stays.
         TrainingInterrupted: After SIGINT or SIGTERM, once a checkpoint is written.
     """
@@ -120,7 +120,13 @@ class _Run:
             replace(data, images=data.images.to(device), conditions=data.conditions.to(device))
             for data in (self.train, self.valid)
         )
-        self.progress = Progress(steps_per_epoch=len(self.batches(0)))
+        steps, turns = self.batches(0), batches_per_step(self.model)
+        if min(map(len, steps)) < turns:
+            raise ValueError(
+                f"a step takes {turns} batches, one for each turn of the critic: {len(self.train)} training images in "
+                f"batches of {self.settings.batch_size} are too few"
+            )
+        self.progress = Progress(steps_per_epoch=len(steps))
         self.total_steps = self.settings.epochs * self.progress.steps_per_epoch
         self.learner = Learner(self.fabric, self.model, self.train, self.settings, total_steps=self.total_steps)
         self.means = RunningMeans(self.fabric)

@@ -73,7 +73,7 @@ Pixels = Bernoulli | DiscretizedLogistic
 
 @dataclass(frozen=True)
 class Autoregressive:
-    """Every pixel told by those before it, row by row, in a PixelCNN; sharp, and slow to sample."""
+    """Every pixel told by those before it, row by row, in a PixelCNN: sharp, and drawn one pixel after the other."""
 
     dequantized: ClassVar[bool] = False
 
