@@ -107,7 +107,7 @@ def test_runs_that_cannot_be_opened(folder: Path, tmp_path: Path, change: str, m
         (["score", "RUN", "--strangers", "niose", "--out", "s.csv"], "unknown data set 'niose'"),
         (["score", "RUN", "--strangers", "other.npz", "--out", "s.csv"], "4"),
         (["score", "RUN", "--strangers", "noise,noise", "--out", "s.csv"], "different names"),
-        (["score", "RUN", "--limit", "50", "--out", "s.csv"], "above 0.02"),
+        (["score", "RUN", "--limit", "50", "--level", "0.01", "--out", "s.csv"], "above 0.02"),
         (["score", "RUN", "--level", "1.5", "--out", "s.csv"], "1.5"),
         (["score", "RUN", "--k", "0", "--out", "s.csv"], "at least 1"),
         (["score", "RUN", "--least", "-1", "--out", "s.csv"], "--least must be at least 0, got -1"),
