@@ -125,8 +125,8 @@ def main() -> None:
         "# The density of a ring, by compilers\n\n"
         f"`python -m benchmarks.compilers --threads {given.threads}`: N {COMPONENTS}, {BATCH} rows, float32, without "
         f"gradients, medians of runs in turns; numba {numba.__version__}, PyTorch {torch.__version__}.\n\n"
-        f"{markdown_table(header, lines)}\n\n*Plain* is the published algorithm in PyTorch's operations; torch.compile is "
-        "given the same, numba loops over rows, links and matrices.\n"
+        f"{markdown_table(header, lines)}\n\n*Plain* is the published algorithm in PyTorch's operations; torch.compile "
+        "is given the same, numba loops over rows, links and matrices.\n"
     )
     print(page)
     write(OUT / "compilers.md", page)

@@ -58,7 +58,7 @@ class Score:
     k: int = 100
     """codes drawn for each image"""
     level: float | None = None
-    """typicality below which an answer is uncertain; by default 0.01, or, with fewer than 100 validation images, that of
+    """typicality below which an answer is uncertain; by default 0.01 or, with fewer than 100 validation images, that of
     what is less probable than all of them"""
     least: int = 5
     """how many of the least likely images of each data set to name; 0 for none"""
