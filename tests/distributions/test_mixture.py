@@ -41,6 +41,23 @@ def test_agrees_with_torch(family, components, dim):
     assert gradients[3].isfinite().all()
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1e-3])
+def test_double_precision_keeps_its_digits(scale):
+    batch, z = normals(6, 3, scale=scale, centre=300.0), torch.zeros(2, 3, dtype=torch.float64)
+    z[0] = batch.base_dist.loc[2].detach() + scale
+    expected = MixtureSameFamily(Categorical(logits=logits(6)), batch).log_prob(z)
+    torch.testing.assert_close(Mixture(logits(6), batch).log_prob(z), expected, rtol=1e-13, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_nothing_is_at_infinity(dtype):
+    z = torch.zeros(3, 2, dtype=dtype)
+    z[0, 1], z[1, 0] = torch.inf, -torch.inf
+    p = Mixture(logits(4, dtype), normals(4, 2, dtype))
+    assert p.log_prob(z)[:2].tolist() == [-torch.inf, -torch.inf]
+    assert p.log_prob(z)[2].isfinite()
+
+
 @pytest.mark.parametrize("scale", [1e-4, 0.01, 1.0])
 @pytest.mark.parametrize("centre", [0.0, 300.0])
 @pytest.mark.parametrize("distance", [0.0, 1.0, 20.0, 1000.0])
@@ -93,6 +110,27 @@ def test_samples_are_independent_of_each_other():
     torch.manual_seed(0)
     z = Mixture(logits(3), normals(3, 1)).sample((20_000, 2))[..., 0]
     assert abs(torch.corrcoef(z.mT)[0, 1]) < 0.03
+
+
+@pytest.mark.parametrize("family", [Normal, Laplace])
+def test_uneven_weights_do_not_take_more_memory(family, monkeypatch):
+    """However often one component is drawn, no more is drawn at once than there are samples, or about so."""
+    torch.manual_seed(0)
+    drawn, original = [], Laplace.sample
+
+    def sample(self, shape=()):
+        found = original(self, shape)
+        drawn.append(found.numel())
+        return found
+
+    monkeypatch.setattr(Laplace, "sample", sample)
+    uneven = torch.tensor([0.0, -4.0, -30.0, -30.0])
+    loc = torch.tensor([[0.0], [100.0], [200.0], [300.0]])
+    z = Mixture(uneven, Independent(family(loc, torch.ones(4, 1)), 1)).sample((3000,))
+    assert all(count <= 3000 for count in drawn)
+    assert 0.01 < (z > 50).float().mean() < 0.03
+    assert abs(z[z < 50].mean()) < 0.1
+    assert len(z.unique()) == 3000
 
 
 def test_mixtures_of_other_distributions():

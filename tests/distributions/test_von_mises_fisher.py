@@ -262,6 +262,17 @@ def test_no_concentration_is_the_uniform_and_a_large_one_is_normal_across():
     assert p.log_prob(near)[1].item() == pytest.approx(expected.item(), abs=1e-3)
 
 
+def test_what_is_known_of_the_angle_follows_the_concentration():
+    """As that of a normal distribution follows its parameters, which an optimiser changes in place."""
+    kappa = torch.tensor(1.0, requires_grad=True)
+    p, z = VonMisesFisher(axis(3, torch.float32), kappa), axis(3, torch.float32).roll(1)
+    for _ in range(2):
+        p.log_prob(z).backward()
+    with torch.no_grad():
+        kappa.fill_(50.0)
+    torch.testing.assert_close(p.log_prob(z), VonMisesFisher(axis(3, torch.float32), kappa).log_prob(z))
+
+
 def test_gradients_flow_after_a_call_without_them():
     from googol.distributions.von_mises_fisher import _gauss_legendre
 

@@ -41,6 +41,13 @@ def test_only_one_process_trains_in_a_folder(tmp_path: Path, monkeypatch: pytest
         resume(out)
 
 
+def test_a_mixture_that_starts_from_codes_needs_as_many_images(tmp_path: Path) -> None:
+    choice = config.VAE(prior=config.NormalMixture(components=5000), warmup_epochs=1, network=config.MLP(hidden=(9,)))
+    with pytest.raises(ValueError, match="at least components = 5000 codes to start from; got 1206"):
+        train(Experiment(data="digits", model=choice, training=TrainingSettings()), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_two_that_start_at_once_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder was free when the second one looked, before it read its data."""
     first, second = experiment(3), experiment(5)

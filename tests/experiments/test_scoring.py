@@ -1,5 +1,6 @@
 """What is said of known images and of strangers: the promise of the level, and who is marked."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,14 @@ def test_numbers_have_a_mean_and_categories_a_probability(run: Run) -> None:
     columns = ["brightness_imputed", "brightness_probability", "digit_imputed", "digit_probability"]
     assert list(found.table())[-4:] == columns
     assert len(scoring_figure(found).subfigs) == 2
+
+
+def test_noise_is_of_the_kind_of_the_images(run: Run) -> None:
+    known = of(run, "test")
+    assert noise(known.dequantized()).noise == "dequantize"
+    black_or_white = replace(known, images=(known.images > 127).to(torch.uint8) * 255)
+    assert noise(black_or_white).is_binary
+    assert not noise(known).is_binary
 
 
 def test_noise_has_the_shape_but_no_conditions(run: Run) -> None:

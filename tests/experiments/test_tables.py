@@ -114,6 +114,15 @@ def test_the_command_runs_a_row_of_ones_own_beside_the_table(folder, where, tmp_
     assert f"Not shown, since each of them {OTHER_ROW}: wide-digits-0.json." in page.read_text()
 
 
+def test_a_row_of_ones_own_is_compared_with_one_that_is_there(folder, where, tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("title: Own\nbaseline: nosuch\nsettings:\n  on:\n    digits: {training: {epochs: 7}}\n")
+    table = read_table(folder)
+    with pytest.raises(ValueError, match="unknown row of small 'nosuch': expected one of 'normal', 'ring'"):
+        table.with_rows([read_row(own)])
+    assert table.experiment(read_row(own), "digits", seed=0).training.epochs == 7  # "on" without quotes
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

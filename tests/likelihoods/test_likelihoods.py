@@ -122,6 +122,7 @@ def test_a_log_density_and_its_bin_make_the_probability_of_a_grey_level():
     levels = (torch.arange(256) / 255).reshape(256, 1, 1, 1).expand(256, 1, 2, 2)
     logistic = DiscretizedLogistic(Constant(-0.2, -1.0))
     assert logistic(z).base_dist.log_prob(levels).add(logistic.log_bin).exp().sum(0).sub(1).abs().max() < 1e-5
+    assert Normal(Constant(0.4), scale=1000.0).scale.item() == pytest.approx(1000)
     normal = Normal(Constant(0.4), scale=0.05)
     assert normal(z).base_dist.log_prob(levels).add(normal.log_bin).exp().sum(0).sub(1).abs().max() < 1e-5
     logit_normal = LogitNormal(Constant(0.3, 0.5))

@@ -168,3 +168,10 @@ def test_whether_the_prior_has_started_is_read_when_it_changes_only(model, monke
     assert not copied._has_started()
     with torch.inference_mode():
         assert not copy.deepcopy(copied)._has_started()
+
+
+def test_a_prior_of_another_length_is_told(x):
+    posterior, likelihood = (Linear(torch.zeros(shape, dtype=x.dtype), 1.0) for shape in ((2, 4), (4, 2)))
+    vae = VAE(StandardNormal(1).double(), posterior, likelihood)
+    with pytest.raises(ValueError, match=r"expected a prior of the posterior's 2 latents, got one of \(1,\)"):
+        vae.loss(x)

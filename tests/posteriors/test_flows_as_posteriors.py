@@ -138,6 +138,17 @@ def test_extreme_outputs_stay_finite(family, extreme):
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
+def test_half_precision_of_an_encoder_is_enough(family):
+    kind, options = family
+    encoder = nn.Linear(3, kind.encoder_outputs(4, **options))
+    posterior, x = kind(encoder, 4, **options), torch.randn(5, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        z, log_prob = posterior(x).rsample_and_log_prob()
+    assert z.dtype == log_prob.dtype == torch.float32
+    (z.sum() + log_prob.sum()).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in encoder.parameters())
+
+
 def test_gradient_agrees_with_finite_differences(family):
     posterior, outputs = build(family, 3), said(family, 3, 2).requires_grad_()
     assert torch.autograd.gradcheck(partial(loss, posterior), outputs, atol=1e-4)

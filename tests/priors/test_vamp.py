@@ -1,6 +1,7 @@
 """The mixture of the posteriors of pseudo-inputs."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -103,6 +104,17 @@ def test_starts_from_images(learnable):
     loaded = VampPrior(posterior(), SHAPE, components=6, start="data", learnable=learnable)
     loaded.load_state_dict(prior.state_dict())
     assert torch.equal(loaded.pseudo_inputs, prior.pseudo_inputs)
+
+
+def test_pseudo_inputs_that_were_not_given_are_told():
+    posterior = DiagonalNormal(MLPEncoder((1, 4, 4), 4), 2)
+    prior = VampPrior(posterior, (1, 4, 4), components=3, start="data", learnable=False)
+    with pytest.warns(UserWarning, match="all pseudo-inputs are grey: start_from"):
+        prior()
+    prior.start_from([torch.rand(5, 1, 4, 4)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prior()
 
 
 def test_any_image_is_as_likely_to_be_taken():

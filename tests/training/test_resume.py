@@ -12,7 +12,15 @@ import torch
 from tiny_run import StagedVAE, TinyVAE, tiny_data
 from torch import Tensor
 
-from googol.training import NonFiniteLossError, TrainingInterrupted, TrainingSettings, fit, load_weights
+from googol.training import (
+    NonFiniteLossError,
+    TrainingInterrupted,
+    TrainingSettings,
+    fit,
+    load_weights,
+    loop,
+    save_model,
+)
 
 # 100 images make 7 steps an epoch; rows at steps 4, 7, 8, 12, 14, …
 SETTINGS = {
@@ -110,6 +118,21 @@ def test_interrupt_keeps_the_last_state(at: int, step: int, whole_run: Path, tmp
         train(stopping, tmp_path, checkpoint_every_seconds=1e6)
     assert signal.getsignal(signal.SIGINT) is before
     train(Stopping(-1, None), tmp_path, resume=True)
+    assert_same_run(whole_run, tmp_path)
+
+
+def test_an_interrupt_when_all_is_done_is_not_forgotten(
+    whole_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever called goes on to measure, or to the next run, if nothing is raised."""
+
+    def interrupted(*arguments: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        save_model(*arguments)
+
+    monkeypatch.setattr(loop, "save_model", interrupted)
+    with pytest.raises(TrainingInterrupted, match="stopped when the training was over; the model is in"):
+        train(Stopping(-1, None), tmp_path)
     assert_same_run(whole_run, tmp_path)
 
 

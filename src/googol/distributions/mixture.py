@@ -15,6 +15,8 @@ from googol.distributions.once import first_order
 
 # The most numbers held at once in each of a few tensors: 32 MB in double precision.
 _CHUNK = 2**22
+# As far as infinity for every density, and its square is a number.
+_FARTHEST = 1e150
 
 
 class Mixture(Distribution):
@@ -22,8 +24,9 @@ class Mixture(Distribution):
 
     .. math:: p(z) = \sum_{k=1}^K w_k \, p_k(z), \qquad w = \operatorname{softmax}(\text{logits})
 
-    Values are worked off in pieces, so that memory stays bounded for many values and components. The densities of
-    independent normal components are matrix products, in double precision as they are differences of large numbers.
+    Values are worked off in pieces, so that memory stays bounded for many values and components. In single precision
+    the densities of independent normal components are matrix products, of double precision as they are differences of
+    large numbers.
 
     Args:
         logits: The logarithms of the weights up to a constant, shape (K,).
@@ -89,9 +92,13 @@ class Mixture(Distribution):
             self._validate_sample(value)
         shape = torch.broadcast_shapes(value.shape, self._extended_shape())
         rows = value.expand(shape).reshape(-1, shape[-1])
+        if rows.numel() == 0:  # of which PyTorch's independent distributions have no density
+            return rows.sum(-1).view(shape[:-1])
         density: Callable[[Tensor], Tensor] = self._densities
         size = self.logits.numel() * shape[-1]
-        if _is_normal(self.components) and value.device.type != "mps":  # which has no double precision
+        # Multiplied out, squares of small scales lose digits that single precision does not have.
+        is_single = torch.promote_types(value.dtype, self.logits.dtype) != torch.float64
+        if _is_normal(self.components) and is_single and value.device.type != "mps":  # which has no double precision
             density, size = _normal_densities(self.components.base_dist), self.logits.numel()
         log_weights = self.logits.log_softmax(0)
         pieces = [(log_weights + density(piece)).logsumexp(-1) for piece in rows.split(max(1, _CHUNK // size))]
@@ -146,13 +153,20 @@ class Mixture(Distribution):
             if total == 0:
                 return self.logits.new_empty(shape)
             index = torch.multinomial(self.logits.softmax(0), total, replacement=True)
-            # A batch of components is drawn from as a whole, as often as the one that is drawn most.
+            if _is_normal(self.components):
+                loc, scale = self.components.base_dist.loc[index], self.components.base_dist.scale[index]
+                return torch.normal(loc, scale).view(shape)
+            # A batch of components is drawn from as a whole, and as often as needed for the one that is drawn most.
             ranked, order = index.sort(stable=True)
             counts = torch.bincount(index, minlength=self.logits.numel())
             first = counts.cumsum(0) - counts
             occurrence = torch.empty_like(index)
             occurrence[order] = torch.arange(total, device=index.device) - first[ranked]
-            return self.components.sample((int(counts.max()),))[occurrence, index].view(shape)
+            drawn, at_once = self.logits.new_empty(shape).view(total, -1), -(-total // len(counts))
+            for start in range(0, int(counts.max()), at_once):
+                now = (occurrence >= start) & (occurrence < start + at_once)
+                drawn[now] = self.components.sample((at_once,))[occurrence[now] - start, index[now]].to(drawn.dtype)
+            return drawn.view(shape)
 
 
 def _is_normal(components: Distribution) -> TypeGuard[Independent]:
@@ -169,7 +183,7 @@ def _normal_densities(components: Normal) -> Callable[[Tensor], Tensor]:
     constant = -(0.5 * loc.square() * precision + scale.log() + 0.5 * math.log(2 * math.pi)).sum(1)
 
     def densities(rows: Tensor) -> Tensor:
-        rows = rows.double() - centre
+        rows = (rows.double() - centre).clamp(-_FARTHEST, _FARTHEST)
         return linear(torch.cat([rows.square(), rows], 1), matrix, constant)
 
     return densities

@@ -78,10 +78,9 @@ class VonMisesFisher(Distribution):
         shape = torch.Size(batch_shape)
         return VonMisesFisher(self.loc.expand(*shape, -1), self.concentration.expand(shape), validate_args=False)
 
-    @functools.cached_property
+    @property
     def _angle(self) -> _Angle:
-        with torch.enable_grad():  # It is kept, and may be asked for first where no gradient is wanted.
-            return _Angle.of(self.concentration, self.event_shape[0])
+        return _Angle.of(self.concentration, self.event_shape[0])
 
     @property
     def mode(self) -> Tensor:
@@ -96,9 +95,9 @@ class VonMisesFisher(Distribution):
     @property
     def variance(self) -> Tensor:
         """Of every coordinate."""
-        along = self.loc.square()
-        across = self._angle.sine_square.unsqueeze(-1) / (self.event_shape[0] - 1)
-        return self._angle.cosine_variance.unsqueeze(-1) * along + across * (1 - along)
+        along, angle = self.loc.square(), self._angle
+        across = angle.sine_square.unsqueeze(-1) / (self.event_shape[0] - 1)
+        return angle.cosine_variance.unsqueeze(-1) * along + across * (1 - along)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The log-density at points of the sphere, shape (…, d), in nats."""
@@ -113,7 +112,8 @@ class VonMisesFisher(Distribution):
         return log_area(self.event_shape[0]) - self._divergence_from_uniform()
 
     def _divergence_from_uniform(self) -> Tensor:
-        return -self.concentration * self._angle.gap - self._angle.log_mean
+        angle = self._angle
+        return -self.concentration * angle.gap - angle.log_mean
 
     def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
         """Points of the sphere, shape sample_shape + batch_shape + (d,), differentiable in both parameters."""

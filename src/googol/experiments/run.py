@@ -23,7 +23,7 @@ from googol.experiments.config import ImageShape, Model, wants_dequantized
 from googol.experiments.experiment import Experiment, about_data, read_about_data, read_config, write_config
 from googol.experiments.sizes import match_parameters
 from googol.metrics import parameter_counts
-from googol.priors import VampPrior
+from googol.priors import NormalMixture, VampPrior
 from googol.training import (
     STANDARD_FIGURES,
     TrainingResult,
@@ -76,6 +76,8 @@ def train(
     for part in model.modules():
         if isinstance(part, VampPrior):
             part.check_images(len(data))
+        if isinstance(part, NormalMixture) and getattr(model, "warmup_epochs", False):
+            part.check_codes(len(data))
     with _alone(out):
         if is_first_process():
             _check_free(out)

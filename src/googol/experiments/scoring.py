@@ -190,7 +190,7 @@ def noise(like: Dataset, *, seed: int = 0) -> Dataset:
     """As many images of the same size whose every pixel is uniformly random, with no known condition.
 
     Arguments:
-        like: The images that tell the number and the size.
+        like: The images that tell the number, the size, and whether pixels are black or white, grey, or dequantized.
         seed: Of the pixels.
 
     Example:
@@ -200,8 +200,11 @@ def noise(like: Dataset, *, seed: int = 0) -> Dataset:
         (torch.Size([393, 1, 8, 8]), tensor(True))
     """
     generator = torch.Generator().manual_seed(seed)
-    images = torch.randint(256, like.images.shape, generator=generator, dtype=torch.uint8)
-    return Dataset("noise", images, torch.full_like(like.conditions, torch.nan), like.schema)
+    if like.noise == "none" and like.is_binary:
+        images = 255 * torch.randint(2, like.images.shape, generator=generator, dtype=torch.uint8)
+    else:
+        images = torch.randint(256, like.images.shape, generator=generator, dtype=torch.uint8)
+    return Dataset("noise", images, torch.full_like(like.conditions, torch.nan), like.schema, noise=like.noise)
 
 
 def _some(data: Dataset, limit: int | None, seed: int) -> tuple[Dataset, Tensor]:

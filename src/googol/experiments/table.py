@@ -112,9 +112,17 @@ class Table:
         return by_name[name]
 
     def with_rows(self, rows: Sequence[Row]) -> Table:
-        """The table with further rows, unless it has them."""
+        """The table with further rows, unless it has them.
+
+        Raises:
+            ValueError: The baseline of one is none of its rows.
+        """
         names = {row.name for row in self.rows}
-        return replace(self, rows=(*self.rows, *(row for row in rows if row.name not in names)))
+        table = replace(self, rows=(*self.rows, *(row for row in rows if row.name not in names)))
+        for row in rows:
+            if row.baseline is not None:
+                table.row(row.baseline)
+        return table
 
     def experiment(self, row: Row, data: str, *, seed: int, **settings: Any) -> Experiment:
         """The experiment that a row is.
@@ -217,7 +225,9 @@ def read_row(path: Path) -> Row:
         for data, numbers in content.get("published", {}).items()
     }
     place, baseline = float(content.get("place", 99)), content.get("baseline")
-    return Row(path, content["title"], content.get("settings", {}), published, place, baseline)
+    # YAML reads the word "on" without quotes as true.
+    settings = {"on" if key is True else key: value for key, value in content.get("settings", {}).items()}
+    return Row(path, content["title"], settings, published, place, baseline)
 
 
 def _numbers(path: Path, value: Any) -> list[float]:

@@ -42,8 +42,9 @@ class Normal(nn.Module):
         if not MINIMUM_SCALE < scale < math.inf:
             raise ValueError(f"Expected scale to be a number above 1/255; got {scale}.")
         self.decoder = decoder
-        # The inverse of softplus.
-        self.raw_scale = nn.Parameter(torch.tensor(math.log(math.expm1(scale - MINIMUM_SCALE))))
+        above = scale - MINIMUM_SCALE
+        # The inverse of softplus, log(exp(s) - 1), which does not overflow.
+        self.raw_scale = nn.Parameter(torch.tensor(above + math.log(-math.expm1(-above))))
 
     @staticmethod
     def outputs_per_channel(*, scale: float = 0.1) -> int:

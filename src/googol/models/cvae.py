@@ -96,12 +96,12 @@ class CVAE(CodedConditionsVAE):
     def _initial_sample(self, x: Tensor, y: Tensor) -> Tensor:
         return self.posterior(x, y).sample()
 
-    def loss(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    def loss(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
         """The negative objective, averaged over the batch, and its terms.
 
         Args:
             x: Shape ``(B, channels, height, width)``.
-            y: Shape ``(B, c)``; NaN = not observed.
+            y: Shape ``(B, c)``; NaN = not observed, None = nothing is.
         """
         y = self._observed(x, y)
         log_prior = self._log_prior_in_training()

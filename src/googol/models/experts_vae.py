@@ -71,12 +71,12 @@ class ExpertsVAE(CodedConditionsVAE):
 
     # -- training
 
-    def loss(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    def loss(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
         """The negative objective, averaged over the batch, the terms of L({x}), and the other bounds, negative.
 
         Args:
             x: Shape ``(B, channels, height, width)``.
-            y: Shape ``(B, c)``; NaN = not observed.
+            y: Shape ``(B, c)``; NaN = not observed, None = nothing is.
         """
         y = self._observed(x, y)
         loc, precision = self.posterior.image_expert(x)

@@ -160,12 +160,12 @@ class JointVAE(ConditionalVAE):
                 shares[self.latents + j] = 1 + observed.long().bincount(minlength=label.components)
         self.prior.match_marginals(shares)
 
-    def loss(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    def loss(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
         """The negative objective, averaged over the batch, and its terms.
 
         Args:
             x: Shape ``(B, channels, height, width)``.
-            y: Shape ``(B, c)``; NaN = not observed.
+            y: Shape ``(B, c)``; NaN = not observed, None = nothing is.
         """
         y = self._observed(x, y)
         if not self._has_started():

@@ -46,7 +46,7 @@ class PixelCNN(nn.Module):
         found: Tensor = self.likelihood().log_prob(x)
         return found
 
-    def loss(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    def loss(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
         """The mean of −log p(x); labels ``y`` play no part."""
         return {"loss": -self.log_prob(x).mean()}
 

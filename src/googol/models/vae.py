@@ -38,7 +38,8 @@ class VAE(nn.Module):
         prior: Called without arguments, returns p(z).
         posterior: Called with x, returns q(z given x).
         likelihood: Called with z, returns p(x given z).
-        warmup_epochs: How many epochs with a standard normal prior come first.
+        warmup_epochs: How many epochs with a standard normal prior come first. In a training loop of one's own,
+            :meth:`on_epoch_start` has to be called when an epoch begins: it is what ends the warm-up.
         kl_warmup_epochs: Over how many epochs the weight of the divergence rises.
         free_bits: How many nats of the mean divergence of each layer of codes cost nothing in training.
 
@@ -150,7 +151,7 @@ class VAE(nn.Module):
         """What the prior starts from: codes of training data."""
         return self.posterior(x).sample()
 
-    def loss(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    def loss(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
         """The negative ELBO, averaged over the batch, and its two terms; labels ``y`` play no part.
 
         Of several layers of codes, the divergence of each comes too, the top one first.
@@ -223,8 +224,18 @@ class VAE(nn.Module):
     # -- bounds
 
     def log_prior(self, z: Tensor) -> Tensor:
-        """log p(z)."""
-        return self.prior().log_prob(z)
+        """log p(z).
+
+        Raises:
+            ValueError: The codes have another length than those of the prior.
+        """
+        prior = self.prior()
+        if prior.event_shape != z.shape[-1:]:
+            raise ValueError(
+                f"expected a prior of the posterior's {z.shape[-1]} latents, got one of {tuple(prior.event_shape)}"
+            )
+        log_prior: Tensor = prior.log_prob(z)
+        return log_prior
 
     def elbo(self, x: Tensor) -> Tensor:
         r"""The evidence lower bound :math:`\log p(x \mid z) + \log p(z) - \log q(z \mid x)` with one z a row.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Transform
 
@@ -56,6 +57,8 @@ class FlowPosterior(nn.Module):
             raise ValueError(
                 f"Expected encoder to give encoder_outputs(…) = {sum(self.sizes)} numbers; got {outputs.shape[-1]}."
             )
+        # Reflections and orthonormal columns need the digits of single precision.
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
         normal, *pieces = outputs.split(self.sizes, dim=-1)
         pieces = [self.share * piece for piece in pieces]
         # The library's flows map codes to the base; ours are cheap from the base to codes.

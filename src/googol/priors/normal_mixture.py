@@ -57,6 +57,11 @@ class NormalMixture(nn.Module):
         components = Independent(Normal(self.loc, self.log_scale.exp(), validate_args=False), 1, validate_args=False)
         return Mixture(self.logits, components, validate_args=False)
 
+    def check_codes(self, number: int) -> None:
+        """Raises a ValueError if such a number of codes is too few to start from."""
+        if number < (components := len(self.logits)):
+            raise ValueError(f"Expected at least components = {components} codes to start from; got {number}.")
+
     @torch.no_grad()
     def fit_initial(self, samples: Tensor) -> None:
         """Starts from data: a few steps of expectation-maximisation on some of the samples.
@@ -71,11 +76,9 @@ class NormalMixture(nn.Module):
         from sklearn.mixture import GaussianMixture
 
         components, latents = self.loc.shape
-        if samples.dim() != 2 or samples.shape[1] != latents or len(samples) < components:
-            raise ValueError(
-                f"Expected samples to be at least components = {components} rows of {latents} numbers; "
-                f"got shape {tuple(samples.shape)}."
-            )
+        if samples.dim() != 2 or samples.shape[1] != latents:
+            raise ValueError(f"Expected samples to be rows of {latents} numbers; got shape {tuple(samples.shape)}.")
+        self.check_codes(len(samples))
         codes = samples[torch.randperm(len(samples))[:_CODES].to(samples.device)].double().cpu()
         seed = int(torch.randint(2**31, ()))  # so that the one seed of a run decides this, too
         mixture = GaussianMixture(

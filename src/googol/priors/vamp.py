@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -92,6 +93,9 @@ class VampPrior(nn.Module):
 
     def forward(self) -> Mixture:
         """The distribution of z, event shape (latents,); encodes the pseudo-inputs."""
+        is_unset = self.raw is None and not torch.compiler.is_compiling() and bool((self.images == 0.5).all())
+        if is_unset:
+            warnings.warn("all pseudo-inputs are grey: start_from, or training, gives them images", stacklevel=2)
         return Mixture(self.logits, self._shared[0](self.pseudo_inputs), validate_args=False)
 
     def check_images(self, number: int) -> None:

@@ -75,7 +75,7 @@ def fit(
         ValueError: If `out` already holds a run (or, to resume, is no folder), its checkpoint is of
             another model, images are too few for the turns of a game, or no space is left.
         NonFiniteLossError: If a term of the loss is infinite or NaN; the last checkpoint stays.
-        TrainingInterrupted: After SIGINT or SIGTERM, once a checkpoint is written.
+        TrainingInterrupted: After SIGINT or SIGTERM, once a checkpoint is written, or the model if it was finished.
     """
     from lightning_fabric import Fabric
 
@@ -100,7 +100,10 @@ def fit(
         run = _Run(fabric, model, train, valid, out, settings, figures or {}, stop)
         if resume:
             run.restore()
-        return run.train_to_the_end(dict(config or {}))
+        result = run.train_to_the_end(dict(config or {}))
+    if stop.received:  # too late to stop the training, but whoever called must not go on
+        raise TrainingInterrupted(f"stopped when the training was over; the model is in {out}")
+    return result
 
 
 @dataclass

@@ -45,10 +45,11 @@ class Householder(VolumePreservingTransform):
         super().__init__(v.shape[-1])
         self.v = normalize(v, dim=-1)
         identity = torch.eye(v.shape[-2], dtype=v.dtype, device=v.device)
-        # H_1 ⋯ H_K = I - Vᵀ T V, where T⁻¹ is half of the diagonal of V Vᵀ, and what is above it.
-        inverse = torch.triu(self.v @ self.v.mT, 1) + 0.5 * identity
-        small = torch.linalg.solve_triangular(inverse, identity.expand_as(inverse), upper=True)
-        self.weighted = small @ self.v
+        with torch.autocast(v.device.type, enabled=False):  # which would make them products of half precision
+            # H_1 ⋯ H_K = I - Vᵀ T V, where T⁻¹ is half of the diagonal of V Vᵀ, and what is above it.
+            inverse = torch.triu(self.v @ self.v.mT, 1) + 0.5 * identity
+            small = torch.linalg.solve_triangular(inverse, identity.expand_as(inverse), upper=True)
+            self.weighted = small @ self.v
 
     def _call(self, x: Tensor) -> Tensor:
         self._check(x)

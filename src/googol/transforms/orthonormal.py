@@ -44,7 +44,8 @@ def orthonormal(a: Tensor) -> Tensor:
     """
     if a.ndim < 2 or a.shape[-2] < a.shape[-1]:
         raise ValueError(f"Expected matrices (…, d, m) with d ≥ m for a; got shape {tuple(a.shape)}.")
-    return _Polar.apply(normalize(a, dim=-2))
+    with torch.autocast(a.device.type, enabled=False):  # which would make them products of half precision
+        return _Polar.apply(normalize(a, dim=-2))
 
 
 class _Polar(torch.autograd.Function):
@@ -60,6 +61,7 @@ class _Polar(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         """With Q fixed outside its columns' span, dQ = Q X + (I - Q Qᵀ) dA H⁻¹, H X + X H = Qᵀ dA - dAᵀ Q."""
         a, q = ctx.saved_tensors
+        gradient = gradient.to(a.dtype)
         h = q.mT @ a
         values, vectors = torch.linalg.eigh((h + h.mT) / 2)
         # Dependent columns have no gradient: what is there instead is large, and finite.
