@@ -60,10 +60,10 @@ def read_conditions(path: Path, files: Sequence[str], wanted: Collection[str] | 
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "conditions.csv"
-        >>> _ = path.write_text("file,smiling,age\\na.png,yes,31.5\\nb.png,no,\\n")
-        >>> table = read_conditions(path, ["a.png", "b.png"])
-        >>> table.schema[0].values, table.conditions
-        (('no', 'yes'), array([[ 1. , 31.5], [ 0. , nan]], dtype=float32))
+        >>> _ = path.write_text("file,smiling,age\\na.png,yes,31.5\\nb.png,no,45\\nc.png,,\\n")
+        >>> table = read_conditions(path, ["a.png", "b.png", "c.png"])
+        >>> table.schema[0].values, table.conditions.tolist()
+        (('no', 'yes'), [[1.0, 31.5], [0.0, 45.0], [nan, nan]])
     """
     header, rows = _read(path)
     if header[0] != "file":
