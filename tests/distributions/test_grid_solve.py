@@ -83,3 +83,18 @@ def test_nothing_is_kept_but_the_solution_and_the_coefficients():
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()), lambda t: None):
         grid_solve(*system)
     assert sum(kept) <= 4 * 2000
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(6, 1), (3, 4)])
+def test_function_transforms(rows, columns):
+    """`torch.func` differentiates it and maps it over batches."""
+    torch.manual_seed(0)
+    batches = random_system(rows, columns, (5,))
+
+    def value(*system: Tensor) -> Tensor:
+        return grid_solve(*system).sin().sum()
+
+    found = torch.func.vmap(torch.func.grad(value, argnums=(0, 1, 2, 3)))(*batches)
+    leaves = [tensor.requires_grad_() for tensor in batches]
+    for actual, expected in zip(found, torch.autograd.grad(value(*leaves), leaves), strict=True):
+        torch.testing.assert_close(actual, expected)

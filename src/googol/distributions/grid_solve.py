@@ -34,12 +34,17 @@ def grid_solve(diagonal: Tensor, right: Tensor, below: Tensor, rhs: Tensor) -> T
 
 
 class _GridSolve(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, diagonal: Tensor, right: Tensor, below: Tensor, rhs: Tensor) -> Tensor:
-        u = _solve(-right / diagonal, -below / diagonal, rhs / diagonal)
-        ctx.save_for_backward(diagonal, right, below, u)
+    def forward(diagonal: Tensor, right: Tensor, below: Tensor, rhs: Tensor) -> Tensor:
+        return _solve(-right / diagonal, -below / diagonal, rhs / diagonal)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        *coefficients, rhs = inputs
+        ctx.save_for_backward(*coefficients, output)
         ctx.rhs_shape = rhs.shape
-        return u
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:

@@ -52,10 +52,12 @@ class _Polar(torch.autograd.Function):
     """The factor Q of A = Q H with a symmetric, positive H."""
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor) -> Tensor:
-        q = _iterate(a)
-        ctx.save_for_backward(a, q)
-        return q
+    def forward(a: Tensor) -> Tensor:
+        return _iterate(a)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
