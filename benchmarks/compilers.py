@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.peers import install
 from benchmarks.plain import PlainRing
 from benchmarks.tensor_ring import OUT
 from benchmarks.timing import in_turns, markdown_table, write
@@ -89,10 +87,7 @@ def main() -> None:
     parser.add_argument("--folder", default=None)
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
-    folder = given.folder or tempfile.mkdtemp()
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--target", folder, "--no-deps", "numba", "llvmlite"],
-                   check=True)  # fmt: skip
-    sys.path.insert(0, folder)
+    install(["numba", "llvmlite"], given.folder)
     numba = importlib.import_module("numba")
     torch.set_num_threads(given.threads)
     numba.set_num_threads(given.threads)

@@ -14,7 +14,7 @@ import importlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -29,9 +29,9 @@ COMPONENTS, RANK, BATCH = 10, 20, 128
 Density = Callable[[Tensor], Tensor]
 
 
-def install(folder: str) -> None:
-    """The libraries without what they ask for, which is there already."""
-    names = ["tensorkrowch", "pyro-ppl", "pyro-api", "opt_einsum"]
+def install(names: Sequence[str], folder: str | None) -> None:
+    """Libraries without what they ask for, which is there already; into a temporary folder, if none is given."""
+    folder = folder or tempfile.mkdtemp()
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, *names]
     subprocess.run(command, check=True)
     sys.path.insert(0, folder)
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--folder", default=None)
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
-    install(given.folder or tempfile.mkdtemp())
+    install(["tensorkrowch", "pyro-ppl", "pyro-api", "opt_einsum"], given.folder)
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
     lines = []

@@ -270,6 +270,16 @@ static void run(void (*work)(void *), void *job, long threads) {
     free(others);
 }
 
+/* The same with memory of so many bytes for each share, at an address that the job knows; what a function returns. */
+static PyObject *run_with_scratch(void (*work)(void *), void *job, char **scratch, long size, long shares) {
+    if (posix_memalign((void **)scratch, 64, shares * size)) return PyErr_NoMemory();
+    Py_BEGIN_ALLOW_THREADS
+    run(work, job, shares);
+    Py_END_ALLOW_THREADS
+    free(*scratch);
+    Py_RETURN_NONE;
+}
+
 /* Reads the sizes and addresses that a function takes. */
 static int read_arguments(PyObject *args, long **sizes, int count, const void **addresses, int address_count) {
     if (PyTuple_Size(args) != count + address_count) {
@@ -301,12 +311,7 @@ static PyObject *bonds(PyObject *self, PyObject *args) {
     if (!read_arguments(args, sizes, 6, a, 5)) return NULL;
     bonds.weights = a[0], bonds.cores = a[1], bonds.first = a[2], bonds.uniform = a[3], bonds.bonds = (void *)a[4];
     bonds.scratch_size = chosen->bonds_size[bonds.item == 8](&bonds) * chosen->bytes;
-    if (posix_memalign((void **)&bonds.scratch, 64, bonds.shares * bonds.scratch_size)) return PyErr_NoMemory();
-    Py_BEGIN_ALLOW_THREADS
-    run(bonds_share, &bonds, bonds.shares);
-    Py_END_ALLOW_THREADS
-    free(bonds.scratch);
-    Py_RETURN_NONE;
+    return run_with_scratch(bonds_share, &bonds, &bonds.scratch, bonds.scratch_size, bonds.shares);
 }
 
 static PyObject *conditionals(PyObject *self, PyObject *args) {
@@ -319,12 +324,7 @@ static PyObject *conditionals(PyObject *self, PyObject *args) {
     all.by_cores_of_others = (void *)a[10], all.by_weights = (void *)a[11], all.by_cdf = (void *)a[12];
     all.by_after = (void *)a[13];
     all.scratch_size = chosen->conditionals_size[all.item == 8](&all) * chosen->bytes;
-    if (posix_memalign((void **)&all.scratch, 64, all.shares * all.scratch_size)) return PyErr_NoMemory();
-    Py_BEGIN_ALLOW_THREADS
-    run(conditionals_share, &all, all.shares);
-    Py_END_ALLOW_THREADS
-    free(all.scratch);
-    Py_RETURN_NONE;
+    return run_with_scratch(conditionals_share, &all, &all.scratch, all.scratch_size, all.shares);
 }
 
 static PyObject *multiply(PyObject *self, PyObject *args) {
@@ -343,12 +343,7 @@ static PyObject *multiply(PyObject *self, PyObject *args) {
     }
     long jobs = job.shares * job.segments;
     job.scratch_size = ceil_div(chosen->scratch_size[job.item == 8](&job), 64) * 64;
-    if (posix_memalign((void **)&job.scratch, 64, jobs * job.scratch_size)) return PyErr_NoMemory();
-    Py_BEGIN_ALLOW_THREADS
-    run(work, &job, jobs);
-    Py_END_ALLOW_THREADS
-    free(job.scratch);
-    Py_RETURN_NONE;
+    return run_with_scratch(work, &job, &job.scratch, job.scratch_size, jobs);
 }
 
 static PyObject *normal(PyObject *self, PyObject *args) {

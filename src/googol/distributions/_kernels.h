@@ -276,6 +276,14 @@ INLINE void NAME(begin_gradient)(const struct job *job, const struct NAME(layout
     }
 }
 
+/* Adds to the gradients of a link's cores those of a matrix that is their sum with these weights. */
+INLINE void NAME(add_to_cores)(long m, long components, const vec *weights, const vec *by_matrix, vec *transposed,
+                               REAL *lines, REAL *by_cores, int add) {
+    for (long x = 0; x < m * m; x += LANES) NAME(transpose)(by_matrix + x, transposed + x);
+    NAME(write_lines)(weights, LANES, components, lines);
+    NAME(grad_cores)(m * m, components, lines, transposed, by_cores, add);
+}
+
 /* The gradients of a link from that of the product after it, which becomes that of the product before it. */
 INLINE void NAME(link_gradient)(const struct job *job, const struct NAME(layout) *l, int single, long link_number,
                                 const vec *before, const vec *link, const vec *weights, struct NAME(scratch) *at,
@@ -314,12 +322,9 @@ INLINE void NAME(link_gradient)(const struct job *job, const struct NAME(layout)
         for (long k = 0; k < components; k++) sums[k] *= weights[k];
         NAME(write_lines)(sums, l->present, components, of_weights);
     }
-    if (of_cores) {
-        REAL *rows_first = (REAL *)(at->grad_weights + components);
-        for (long x = 0; x < m * m; x += LANES) NAME(transpose)(grad_link + x, at->transposed + x);
-        NAME(write_lines)(weights, LANES, components, rows_first);
-        NAME(grad_cores)(m * m, components, rows_first, at->transposed, of_cores, add);
-    }
+    if (of_cores)
+        NAME(add_to_cores)(m, components, weights, grad_link, at->transposed, (REAL *)(at->grad_weights + components),
+                           of_cores, add);
 }
 
 /* Everything that is asked of some rows in a segment. */

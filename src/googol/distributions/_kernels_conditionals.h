@@ -33,14 +33,6 @@ static long NAME(conditionals_size)(const struct conditionals *d) {
     return NAME(lay_out_conditionals)(d, &at, NULL);
 }
 
-/* Adds to the gradients of a link's cores those of a matrix that is their sum with these weights. */
-INLINE void NAME(add_to_cores)(long m, long components, const vec *weights, const vec *by_matrix, vec *transposed,
-                               REAL *lines, REAL *by_cores, int add) {
-    for (long x = 0; x < m * m; x += LANES) NAME(transpose)(by_matrix + x, transposed + x);
-    NAME(write_lines)(weights, LANES, components, lines);
-    NAME(grad_cores)(m * m, components, lines, transposed, by_cores, add);
-}
-
 /* The product of the links before each, and what each step was divided by. */
 INLINE void NAME(products_before)(const struct conditionals *d, struct NAME(conditionals) *at, long first, long present) {
     long m = d->rank, lines = d->lines, line = m | 1, components = d->components;
