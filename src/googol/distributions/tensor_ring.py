@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -105,7 +106,10 @@ class TensorRing(nn.Module):
         for positions in self._positions:
             starts = [self.variables[j].initial_parameters() for j in positions]
             stacked = {name: torch.stack([s[name] for s in starts]).to(device, dtype) for name in starts[0]}
-            self.components.append(nn.ParameterDict({name: nn.Parameter(v) for name, v in stacked.items()}))
+            parameters = nn.ParameterDict({name: nn.Parameter(v) for name, v in stacked.items()})
+            # An optimiser's steps know nothing of units: lengths are learned in multiples of this, the data's spread.
+            parameters.register_buffer("unit", torch.ones(len(positions), 1, device=device, dtype=dtype))
+            self.components.append(parameters)
             shape = (len(positions), self.variables[positions[0]].components, rank, rank)
             self.log_cores.append(nn.Parameter(torch.randn(shape, device=device, dtype=dtype)))
         if cores is not None:
@@ -136,8 +140,19 @@ class TensorRing(nn.Module):
         return TensorRingDistribution(Chain(log_cores, self.boundary), emissions, visible=visible)
 
     def _emissions(self) -> Emissions:
-        groups = [(p, dict(c.named_parameters())) for p, c in zip(self._positions, self.components, strict=True)]
+        groups = []
+        for positions, components in zip(self._positions, self.components, strict=True):
+            lengths, unit = self.variables[positions[0]].lengths, components.get_buffer("unit")
+            named = components.named_parameters()
+            groups.append((positions, {name: v * unit if name in lengths else v for name, v in named}))
         return Emissions(self.variables, groups, self.log_cores[0])
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        # Lengths saved before there were units are multiples of 1.
+        for number, components in enumerate(self.components):
+            unit = torch.ones_like(components.get_buffer("unit"))
+            state_dict.setdefault(f"{prefix}components.{number}.unit", unit)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     @property
     def cores(self) -> list[Tensor]:
@@ -194,8 +209,12 @@ class TensorRing(nn.Module):
             raise ValueError(f"samples must hold an observed entry of every variable, none for {empty}")
         for positions, components in zip(self._positions, self.components, strict=True):
             for row, j in enumerate(positions):
-                start = self.variables[j].initial_parameters(samples[observed[:, j], j])
-                for name, value in start.items():
+                variable, seen = self.variables[j], samples[observed[:, j], j].double()
+                spread = seen.std(correction=0)
+                unit = spread.where(spread > 0, 1.0) if variable.lengths else torch.ones_like(spread)
+                components.get_buffer("unit")[row] = unit.to(like)
+                for name, value in variable.initial_parameters(seen).items():
+                    value = value / unit if name in variable.lengths else value
                     components.get_parameter(name)[row] = value.to(like)
         with torch.autocast(like.device.type, enabled=False):
             # Some thousand rows tell the classes apart as well as all of them.

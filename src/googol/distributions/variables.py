@@ -34,6 +34,8 @@ class Variable(ABC):
     """
 
     is_discrete: ClassVar[bool]
+    lengths: ClassVar[tuple[str, ...]] = ()
+    """The parameters that are multiplied by u when all values are: a ring learns them in units of the data's spread."""
 
     def __init__(self, components: int) -> None:
         if isinstance(components, bool) or not isinstance(components, int):
@@ -112,6 +114,7 @@ class Normal(Variable):
     """
 
     is_discrete = False
+    lengths = ("loc",)
 
     def __init__(self, components: int, *, loc: Any = None, scale: Any = None) -> None:
         super().__init__(components)
@@ -144,7 +147,9 @@ class Normal(Variable):
         samples = samples[: 2**20].double()
         edges = torch.linspace(0, 1, self.components + 1, dtype=samples.dtype, device=samples.device)
         centres = samples.quantile((edges[1:] + edges[:-1]) / 2)
-        spread = samples.std(correction=0).clamp_min(1e-3 * (1 + samples.abs().mean()))
+        spread, size = samples.std(correction=0), samples.abs().amax()
+        if spread <= 1e-6 * size:  # they are all the same
+            spread = 1e-3 * size.where(size > 0, 1.0)
         if self.components == 1:
             return {"loc": samples.mean().reshape(1), "log_scale": spread.log().reshape(1)}
         gaps = torch.gradient(centres)[0]
