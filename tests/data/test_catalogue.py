@@ -58,10 +58,10 @@ def test_available_and_get(tmp_path: Path) -> None:
             "mnits",
             "unknown data set 'mnits': expected one of 'digits', 'mnist', 'fashion-mnist', 'static-mnist', ",
         ),
-        ("faces", "; nor is there an .npz file or a folder of that name"),
-        ("no/such", "no/such does not exist: expected an .npz file or a folder of images"),
-        ("no.npz", "no.npz does not exist: expected an .npz file or a folder of images"),
-        (__file__, "test_catalogue.py must be an .npz file or a folder of images"),
+        ("faces", "; nor is there a file or a folder of that name"),
+        ("no/such", "no/such does not exist: expected an .npz file, a folder of images, or a table (.csv or .parquet)"),
+        ("no.npz", "no.npz does not exist: expected an .npz file, a folder of images, or a table (.csv or .parquet)"),
+        (__file__, "test_catalogue.py must be an .npz file, a folder of images, or a table (.csv or .parquet)"),
     ],
 )
 def test_unknown_data(name: str, message: str) -> None:

@@ -87,7 +87,7 @@ def test_one_colour_image_makes_all_rgb(tmp_path: Path) -> None:
         (("1e3", "2", "", ""), ("2", "1000"), [1, 0, -1, -1]),
         (("None", "NA", "None", ""), ("NA", "None"), [1, 0, 1, -1]),
         (("True", "False", "", "True"), ("False", "True"), [1, 0, -1, 1]),
-        (tuple(map(str, range(21))), None, list(range(21))),
+        (tuple(map(str, range(3, 24))), None, list(range(3, 24))),
         (tuple(map(str, range(20))), tuple(map(str, range(20))), list(range(20))),
     ],
 )
@@ -255,28 +255,39 @@ def test_marks_of_missing_numbers(tmp_path: Path, mark: str) -> None:
     torch.testing.assert_close(load(folder, "test").conditions, data.conditions, equal_nan=True)
 
 
+def test_a_text_among_numbers_is_told(tmp_path: Path) -> None:
+    entries = [*map(str, range(9)), "ten"]
+    folder = write(tmp_path, "file,x", *(f"{i}.png,{entry}" for i, entry in enumerate(entries)))
+    with pytest.warns(UserWarning, match="most entries of 'x' are numbers, but 'ten' is not, so it has 10 categories"):
+        assert load(folder, "test").schema[0].is_categorical
+
+
 @pytest.mark.parametrize(
-    ("entries", "message"),
+    ("entries", "reason"),
     [
-        ([*map(str, range(9)), "ten"], "most entries of 'x' are numbers, but 'ten' is not, so it has 10 categories"),
-        ([f"id{i}" for i in range(30)], "'x' has 30 different texts in 30 rows: where they are names rather than"),
+        ([f"id{i}" for i in range(30)], "has 30 different texts in 30 rows, as names have"),
+        ([*map(str, range(29)), "A/5"], "has 30 different texts in 30 rows, as names have"),
+        ([str(i) for i in range(1, 31)], "counts the rows"),
     ],
 )
-def test_columns_that_are_hardly_meant_as_they_are_read_are_told(
-    tmp_path: Path, entries: list[str], message: str
+def test_names_and_numbers_of_rows_are_left_out_unless_they_are_asked_for(
+    tmp_path: Path, entries: list[str], reason: str
 ) -> None:
     for i in range(len(entries)):
         Image.fromarray(GREY[0]).save(tmp_path / f"{i}.png")
     (tmp_path / "conditions.csv").write_text("\n".join(["file,x", *(f"{i}.png,{e}" for i, e in enumerate(entries))]))
-    with pytest.warns(UserWarning, match=message):
-        assert load(tmp_path, "test").schema[0].is_categorical
+    with pytest.warns(UserWarning, match=f"'x' {reason}, so the column is left out"):
+        assert load(tmp_path, "test").names == ()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert load(tmp_path, "test", conditions=["x"]).names == ("x",)
 
 
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
         ("colour: [red, bleu]", "conditions.csv: unknown value of colour 'blue': expected one of 'red', 'bleu'; did"),
-        ("colour: [red, green]", "'red', 'green' (as it is declared in the .yaml file beside)"),
+        ("colour: [red, green]", "'red', 'green' (as conditions.yaml declares it)"),
         ("colour: continuous", "conditions.csv: colour is continuous: expected a finite number, got 'blue'"),
         ("color: [red, blue]", "conditions.yaml: unknown column of conditions.csv 'color': expected one of"),
         ("split: [train, test]", "conditions.yaml: unknown column of conditions.csv 'split'"),

@@ -1,4 +1,4 @@
-"""`googol impute`: fill in the missing conditions of images."""
+"""`googol impute`: fill in the missing conditions of images, and the holes of tables."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from googol.cli import arguments as shared
-from googol.data import Condition
+from googol.data import ALL, Condition
 from googol.experiments import impute, open_run
 from googol.experiments.caveats import about_exactness, exactness_notes
 from googol.training import write_file
 
 DESCRIPTION = """\
-Fill in the missing conditions of images, and see how well that does on those that are known.
+Fill in the missing conditions of images, or the holes of a table, and see how well that does on what is known.
 
 Examples:
   googol impute RUN --split test --out labels.csv
   googol impute RUN --data faces/ --split train --out labels.csv
+  googol impute TABLE_RUN --out filled.csv
 
-The CSV file has a row for each image: its number in the split, its name in a folder of images, and for each condition,
-say digit, the columns
+The CSV file has a row for each image, or row of a table: its number in the split, its name in a folder of images, and
+for each condition, say digit, the columns
   digit              the known value, or the one filled in
   digit_imputed      what the model says: of a missing value, given the image and the known conditions; of a known
-                     one, given the image alone
+                     one, given the image alone, or in a table the other columns
   digit_probability  the probability of that (empty for a continuous condition)"""
 
 
@@ -37,8 +38,8 @@ class Impute:
     """CSV file to write"""
     data: shared.Text = None
     """name or path of the images; by default the data that the run was trained on"""
-    split: str = "test"
-    """which of them: train, valid or test"""
+    split: str | None = None
+    """which of them: train, valid or test, or all of a table; by default test, of a table all"""
     seed: int = 0
     """seed of the codes that are drawn"""
     overwrite: bool = False
@@ -52,7 +53,7 @@ class Impute:
         """Writes the file, and tells how well it did on known values."""
         shared.check_output(self.out, overwrite=self.overwrite)
         run = open_run(self.folder)
-        data = run.load(self.data, self.split, data_dir=self.data_dir)
+        data = run.load(self.data, self.split or (ALL if run.is_table else "test"), data_dir=self.data_dir)
         table, accuracy = impute(run, data, seed=self.seed)
         shared.note(*exactness_notes(data))
         write_file(self.out, table.to_csv(index=False).encode())

@@ -95,6 +95,7 @@ class Prior(_PlotOfCodes):
         from googol.metrics import evaluating
 
         run = open_run(self.folder)
+        run.require_images("a picture of the prior of codes")
         images = run.load(self.data, self.split, data_dir=self.data_dir)
         with evaluating(run.model, seed=self.seed):
             figure = draw_prior(run.model, images, [_pair(text) for text in self.pair] or None)

@@ -1,4 +1,4 @@
-"""Data sets: images with partly known conditions, by name or from the user's own files."""
+"""Data sets: images with partly known conditions, and tables, by name or from the user's own files."""
 
 from googol.data.arrays import load_arrays
 from googol.data.augmentation import augmented
@@ -11,9 +11,10 @@ from googol.data.given import Given, parse_given
 from googol.data.images import load_image
 from googol.data.names import unknown
 from googol.data.splits import SPLITS
-from googol.data.table import read_conditions
+from googol.data.table import ALL, is_table, load_table, read_conditions
 
 __all__ = [
+    "ALL",
     "SPLITS",
     "Available",
     "Condition",
@@ -25,10 +26,12 @@ __all__ = [
     "batches",
     "folders",
     "get",
+    "is_table",
     "load",
     "load_arrays",
     "load_folder",
     "load_image",
+    "load_table",
     "parse_given",
     "permutation",
     "read_conditions",

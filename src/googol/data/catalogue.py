@@ -9,7 +9,7 @@ from googol.data.binary_mnist import BINARY_MNIST, STATIC_MNIST
 from googol.data.caltech101 import CALTECH101
 from googol.data.celeba import CelebA
 from googol.data.cifar10 import CIFAR10
-from googol.data.dataset import Dataset
+from googol.data.dataset import Condition, Dataset
 from googol.data.digits import Digits
 from googol.data.files import DataError, folders
 from googol.data.folder import load_folder
@@ -21,8 +21,12 @@ from googol.data.names import unknown
 from googol.data.omniglot import OMNIGLOT
 from googol.data.splits import SPLITS
 from googol.data.stacked_mnist import STACKED_MNIST
+from googol.data.table import ALL, is_table, load_table
 
 __all__ = ["Available", "available", "get", "load"]
+
+
+OWN = "an .npz file, a folder of images, or a table (.csv or .parquet)"
 
 
 class Source(Protocol):
@@ -132,15 +136,19 @@ def load(
     *,
     data_dir: str | Path | None = None,
     conditions: Iterable[str] | None = None,
+    schema: Sequence[Condition] = (),
 ) -> Dataset:
     """Load one split of a data set.
 
     Args:
         name: The name of a data set, or the path of the user's own: an ``.npz`` file (see
-            :func:`googol.data.load_arrays`) or a folder of images (see :func:`googol.data.load_folder`).
-        split: "train", "valid" or "test".
+            :func:`googol.data.load_arrays`), a folder of images (see :func:`googol.data.load_folder`), or a table
+            without images, ``.csv`` or ``.parquet`` (see :func:`googol.data.load_table`).
+        split: "train", "valid" or "test"; of a table also "all".
         data_dir: Where the files of a named data set are looked for before ``$GOOGOL_DATA`` and the cache.
         conditions: The names of the conditions to have. By default all, of ``celeba`` ten.
+        schema: What some columns of the user's own CSV or Parquet file are known to stand for; by default it is seen
+            from what is in them, or declared in a file beside.
 
     Raises:
         DataError: The data set or the split is unknown, or its files are missing or damaged.
@@ -151,10 +159,11 @@ def load(
         >>> len(data), data.image_shape, data.names
         (1206, (1, 8, 8), ('digit',))
     """
-    if split not in SPLITS:
-        raise DataError(unknown("split", split, SPLITS))
     source = _find(str(name))
     path = Path(name).expanduser()
+    splits = (*SPLITS, ALL) if source is None and is_table(path) else SPLITS
+    if split not in splits:
+        raise DataError(unknown("split", split, splits))
     if source is not None:
         if data_dir is not None and not Path(data_dir).expanduser().is_dir():
             raise DataError(f"the data folder {data_dir} does not exist")
@@ -162,15 +171,18 @@ def load(
         conditions = source.default_conditions if conditions is None else conditions
     elif path.is_dir():
         conditions = None if conditions is None else list(conditions)
-        data = load_folder(path, split, conditions)
+        data = load_folder(path, split, conditions, schema=schema)
     elif path.is_file() and path.suffix == ".npz":
         data = load_arrays(path, split)
+    elif path.is_file() and is_table(path):
+        conditions = None if conditions is None else list(conditions)
+        data = load_table(path, split, conditions, schema=schema)
     elif path.exists():
-        raise DataError(f"{path} must be an .npz file or a folder of images")
+        raise DataError(f"{path} must be {OWN}")
     elif path.suffix or len(path.parts) > 1:
-        raise DataError(f"{path} does not exist: expected an .npz file or a folder of images")
+        raise DataError(f"{path} does not exist: expected {OWN}")
     else:
-        raise DataError(f"{_unknown(str(name))}; nor is there an .npz file or a folder of that name")
+        raise DataError(f"{_unknown(str(name))}; nor is there a file or a folder of that name")
     return data if conditions is None else data.select(conditions)
 
 

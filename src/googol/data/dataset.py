@@ -1,4 +1,4 @@
-"""Images with partly known conditions."""
+"""Images with partly known conditions, and tables, which are conditions alone."""
 
 import math
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ Noise = Literal["none", "binarize", "dequantize"]
 
 @dataclass(frozen=True)
 class Condition:
-    """One property of an image: a column of the conditions.
+    """One property of an image, or of a row of a table: a column of the conditions.
 
     Args:
         name: What it is called, without ``=``.
@@ -91,11 +91,11 @@ class Condition:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images of one size, each with the conditions that are known of it.
+    """Images of one size, each with the conditions that are known of it; or the rows of a table, without images.
 
     Args:
         name: What :func:`load` found it by.
-        images: (n, channels, height, width) uint8.
+        images: (n, channels, height, width) uint8; of a table (n, 0, 0, 0).
         conditions: (n, c) float32: the index of the category or the number; NaN = missing.
         schema: What the ``c`` columns of ``conditions`` are.
         noise: What is drawn anew each time :meth:`pixels` reads an image. "binarize" makes each pixel white with a
@@ -166,6 +166,11 @@ class Dataset:
         """(channels, height, width)."""
         channels, height, width = self.images.shape[1:]
         return channels, height, width
+
+    @property
+    def is_table(self) -> bool:
+        """Whether there are no images, but conditions alone."""
+        return self.images[:1].numel() == 0
 
     @property
     def is_binary(self) -> bool:

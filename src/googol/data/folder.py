@@ -1,12 +1,12 @@
 """The user's own images in a folder, with an optional CSV file of conditions."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from googol.data.dataset import Dataset
+from googol.data.dataset import Condition, Dataset
 from googol.data.files import DataError
 from googol.data.images import channels_first, flattened, opened
 from googol.data.splits import divide, members
@@ -18,7 +18,9 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", "
 EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 
 
-def load_folder(path: Path, split: str, conditions: Collection[str] | None = None) -> Dataset:
+def load_folder(
+    path: Path, split: str, conditions: Collection[str] | None = None, *, schema: Sequence[Condition] = ()
+) -> Dataset:
     """The images of one split of a folder and its subfolders.
 
     All images must have the same size. They are grey if every one is, else RGB; what is transparent is seen on white.
@@ -34,6 +36,7 @@ def load_folder(path: Path, split: str, conditions: Collection[str] | None = Non
         path: The folder.
         split: "train", "valid" or "test".
         conditions: The conditions that are asked for; by default all that there are.
+        schema: What some of them are known to be.
 
     Example:
         >>> import tempfile
@@ -54,7 +57,7 @@ def load_folder(path: Path, split: str, conditions: Collection[str] | None = Non
         raise DataError(f"{path} has no images ({', '.join(sorted(s.strip('.') for s in SUFFIXES))})")
     size, mode = _common(path, files)
     if (path / "conditions.csv").exists():
-        table = read_conditions(path / "conditions.csv", files, conditions)
+        table = read_conditions(path / "conditions.csv", files, conditions, schema=schema)
     elif (path / "conditions.yaml").exists():
         raise DataError(f"{path} has a conditions.yaml, but no conditions.csv that it could be about")
     else:

@@ -31,8 +31,8 @@ def divide(n: int) -> np.ndarray:
     return parts
 
 
-def members(parts: Iterable[str], split: str, where: str) -> np.ndarray:
-    """The indices of the images whose part is ``split``.
+def members(parts: Iterable[str], split: str, where: str, what: str = "images") -> np.ndarray:
+    """The indices of the images, or whatever they are, whose part is ``split``.
 
     Raises:
         DataError: There is none, or a part is none of "train", "valid" and "test".
@@ -43,5 +43,5 @@ def members(parts: Iterable[str], split: str, where: str) -> np.ndarray:
         raise DataError(f"{where}: {unknown('split', wrong[0], SPLITS)}")
     index = np.flatnonzero(parts == split)
     if len(index) == 0:
-        raise DataError(f"{where} has {len(parts)} images, but none for the split {split!r}")
+        raise DataError(f"{where} has {len(parts)} {what}, but none for the split {split!r}")
     return index

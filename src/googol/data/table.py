@@ -1,27 +1,94 @@
-"""Conditions of images in a CSV file."""
+"""Tables: rows of a CSV or Parquet file, alone, or with the conditions of images."""
 
-import csv
-import math
-import re
-import warnings
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
-from googol.data.dataset import Condition
-from googol.data.declaration import read_declaration
+from googol.data.columns import encoded, read_csv, require_distinct
+from googol.data.dataset import Condition, Dataset
 from googol.data.files import DataError
 from googol.data.names import unknown
+from googol.data.splits import divide, members
 
-__all__ = ["Table", "read_conditions"]
+__all__ = ["ALL", "Table", "is_table", "load_table", "read_conditions"]
 
-MOST_CATEGORIES = 20
-MISSING = ("", "nan")
-# In a column of numbers these cannot be meant as values.
-MISSING_NUMBERS = (*MISSING, "na", "n/a", "null", "none", "?", "-")
+ALL = "all"  # the split of a table that has every row, in the order of the file
+PARQUET = (".parquet", ".pq")
+
+
+def is_table(path: Path) -> bool:
+    """Whether a path has the name of a table: one that ends with .csv, .parquet or .pq.
+
+    Example:
+        >>> is_table(Path("wine.csv")), is_table(Path("wine.npz"))
+        (True, False)
+    """
+    return path.suffix.lower() in (".csv", *PARQUET)
+
+
+def load_table(
+    path: Path, split: str, wanted: Collection[str] | None = None, *, schema: Sequence[Condition] = ()
+) -> Dataset:
+    """The rows of one split of a table, each a set of conditions without an image.
+
+    What the columns stand for is as for the conditions of images, see :func:`googol.data.columns.encoded`; a column
+    ``split`` divides the rows, else they are divided 80 / 10 / 10 at random.
+
+    Args:
+        path: A CSV file, or a Parquet file, which takes pyarrow.
+        split: "train", "valid", "test" or "all".
+        wanted: The names of the columns that are asked for; by default all that there are.
+        schema: What some columns are known to stand for.
+
+    Raises:
+        DataError: The file is damaged or has no rows of that split, a column cannot be what it is declared to be, or
+            what is wanted is no column.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "people.csv"
+        >>> _ = path.write_text("hair,age\\nred,31.5\\nbrown,45\\nred,\\n")
+        >>> people = load_table(path, "all")
+        >>> people.names, people.conditions.tolist()
+        (('hair', 'age'), [[1.0, 31.5], [0.0, 45.0], [1.0, nan]])
+        >>> people.is_table
+        True
+    """
+    columns = _read_parquet(path) if path.suffix.lower() in PARQUET else read_csv(path)
+    parts = columns.pop("split", None)
+    if not columns:
+        raise DataError(f"{path} must have columns that it is a table of, got none")
+    for name in wanted or ():
+        if name not in columns:
+            raise DataError(unknown(f"column of {path}", name, columns))
+    found, rows = encoded(columns, path, wanted, schema)
+    parts = divide(len(rows)) if parts is None else parts
+    index = np.arange(len(rows)) if split == ALL else members(parts, split, str(path), "rows")
+    images = torch.empty(len(index), 0, 0, 0, dtype=torch.uint8)
+    return Dataset(str(path), images, torch.from_numpy(rows[index]), found)
+
+
+def _read_parquet(path: Path) -> dict[str, np.ndarray]:
+    """The columns of a Parquet file as texts; those of missing entries are empty."""
+    import pandas
+
+    try:
+        table = pandas.read_parquet(path)
+    except ImportError as error:
+        raise DataError(f"{path}: to read Parquet files, pip install pyarrow; or save the table as .csv") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is not a readable Parquet file: {' '.join(str(error).split())}") from error
+    names = [str(name).strip() for name in table.columns]
+    require_distinct(names, path)
+    known = table.notna().to_numpy()
+    return {
+        name: np.array([str(x).strip() if there else "" for x, there in zip(column, has, strict=True)], object)
+        for name, (_, column), has in zip(names, table.items(), known.T, strict=True)
+    }
 
 
 class Table(NamedTuple):
@@ -32,20 +99,14 @@ class Table(NamedTuple):
     parts: np.ndarray | None  # (n,) "train", "valid" or "test"
 
 
-def read_conditions(path: Path, files: Sequence[str], wanted: Collection[str] | None = None) -> Table:
+def read_conditions(
+    path: Path, files: Sequence[str], wanted: Collection[str] | None = None, *, schema: Sequence[Condition] = ()
+) -> Table:
     """The conditions of images, in the order of ``files``.
 
     The first line of the CSV file has the names of its columns. The first column, ``file``, says which image
-    a row is about; a column ``split`` divides the images; every other column is a condition. An empty entry
-    is missing, and so is ``nan``; beside numbers ``NA``, ``N/A``, ``null``, ``None``, ``?`` and ``-`` too. A condition
-    is continuous if all its entries are numbers, and one of them is not an integer or there are more than 20
-    different ones; else it is categorical, its values the different entries, numbers by size and texts by alphabet.
-    It is told of a column that looks like numbers but for a few entries, or like a name of every row.
-
-    A column that has no two different entries is left out, with a warning, unless it is asked for by name or declared.
-
-    A file beside it that is named alike and ends with ``.yaml`` can declare conditions, see
-    :func:`googol.data.declaration.read_declaration`; then an entry that is none of the values is an error.
+    a row is about; a column ``split`` divides the images; every other column is a condition, see
+    :func:`googol.data.columns.encoded`.
 
     Raises:
         DataError: A file is damaged, there is no row or two rows for an image, or one for an image that does not
@@ -56,6 +117,7 @@ def read_conditions(path: Path, files: Sequence[str], wanted: Collection[str] | 
         path: The CSV file.
         files: What its first column calls the images.
         wanted: The conditions that are asked for; by default all that there are.
+        schema: What some columns are known to stand for.
 
     Example:
         >>> import tempfile
@@ -65,13 +127,10 @@ def read_conditions(path: Path, files: Sequence[str], wanted: Collection[str] | 
         >>> table.schema[0].values, table.conditions.tolist()
         (('no', 'yes'), [[1.0, 31.5], [0.0, 45.0], [nan, nan]])
     """
-    header, rows = _read(path)
-    if header[0] != "file":
-        raise DataError(f"the first column of {path} must be 'file', got {', '.join(header)!r}")
-    for name, count in Counter(header).items():
-        if not name or count > 1:
-            raise DataError(f"the columns of {path} must have distinct names, got {', '.join(header)!r}")
-    named = [text.replace("\\", "/") for text in rows[:, 0]]
+    columns = read_csv(path)
+    if next(iter(columns)) != "file":
+        raise DataError(f"the first column of {path} must be 'file', got {', '.join(columns)!r}")
+    named = [text.replace("\\", "/") for text in columns.pop("file")]
     twice = [name for name, count in Counter(named).items() if count > 1]
     no_row = sorted(set(files) - set(named))
     no_file = sorted(set(named) - set(files))
@@ -87,115 +146,11 @@ def read_conditions(path: Path, files: Sequence[str], wanted: Collection[str] | 
                 f"and {what} {wrong[0]!r}{more}"
             )
     order = {name: row for row, name in enumerate(named)}
-    rows = rows[[order[file] for file in files]]
-    columns = {name: rows[:, column] for column, name in enumerate(header) if column > 0}
+    index = [order[file] for file in files]
+    columns = {name: column[index] for name, column in columns.items()}
     parts = columns.pop("split", None)
-    declared = read_declaration(path.with_suffix(".yaml"))
-    for name in declared:
-        if name not in columns:
-            raise DataError(f"{path.with_suffix('.yaml')}: {unknown(f'column of {path.name}', name, columns)}")
     for name in wanted or ():
         if name not in columns:
             raise DataError(unknown(f"condition of {path.parent}", name, columns))
-    found = []
-    try:
-        for name, column in columns.items():
-            if name in declared:
-                found.append((declared[name], _encoded(declared[name], column)))
-            elif wanted is None and len(set(column[_known(column)])) < 2:
-                warnings.warn(f"{path}: {name!r} has no two different entries, so the column is left out", stacklevel=2)
-            elif wanted is None or name in wanted:
-                found.append(_condition(name, column))
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from error
-    conditions = np.array([column for _, column in found], np.float32).reshape(len(found), len(files)).T
-    return Table(tuple(condition for condition, _ in found), conditions, parts)
-
-
-def _read(path: Path) -> tuple[list[str], np.ndarray]:
-    """The names of the columns and the texts of the entries."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = [[text.strip() for text in line] for line in csv.reader(file, strict=True) if line]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a CSV file in UTF-8: {error}") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    if not lines:
-        raise DataError(f"{path} is empty")
-    header, *rows = lines
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise DataError(f"{path}: row {number} has {len(row)} entries, the first {len(header)}")
-    return header, np.array(rows, dtype=object).reshape(len(rows), len(header))
-
-
-def _known(texts: np.ndarray, missing: Collection[str] = MISSING) -> np.ndarray:
-    """Which entries of a column are there."""
-    return np.array([text.lower() not in missing for text in texts])
-
-
-def _require_entries(name: str, known: np.ndarray) -> None:
-    if not known.any():
-        raise ValueError(f"condition {name!r} has no entry at all")
-
-
-def _encoded(condition: Condition, texts: np.ndarray) -> np.ndarray:
-    """The entries of a declared condition as numbers."""
-    # A column of integers with holes is often written as 1.0, 2.0.
-    texts = texts if condition.values is None else np.array([_whole(text, condition.values) for text in texts], object)
-    known = _known(texts, MISSING if condition.is_categorical else MISSING_NUMBERS)
-    _require_entries(condition.name, known)
-    encoded = np.full(len(texts), np.nan)
-    try:
-        encoded[known] = [condition.encode(text) for text in texts[known]]
-    except ValueError as error:
-        raise ValueError(f"{error} (as it is declared in the .yaml file beside)") from error
-    return encoded
-
-
-def _whole(text: str, values: Sequence[str]) -> str:
-    """An entry that is none of the values, but one of them without the zeros after its point, as that value."""
-    shortened = re.sub(r"^(-?\d+)\.0*$", r"\1", text)
-    return shortened if text not in values and shortened in values else text
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return not math.isnan(float(text))
-    except ValueError:
-        return False
-
-
-def _condition(name: str, texts: np.ndarray) -> tuple[Condition, np.ndarray]:
-    """What a column that is not declared is, and its entries as numbers."""
-    known, encoded = _known(texts), np.full(len(texts), np.nan)
-    _require_entries(name, known)
-    is_number = np.array([_is_number(text) for text in texts])
-    others = sorted(set(texts[known & ~is_number]))
-    if others and is_number.any() and all(text.lower() in MISSING_NUMBERS for text in others):
-        known, others = is_number, []
-    if others:
-        categories, encoded[known] = np.unique(texts[known].astype(str), return_inverse=True)
-        if 2 * is_number.sum() > known.sum():
-            warnings.warn(
-                f"most entries of {name!r} are numbers, but {others[0]!r} is not, so it has {len(categories)} "
-                "categories: leave a cell empty where a number is missing",
-                stacklevel=4,
-            )
-        elif len(categories) > max(MOST_CATEGORIES, known.sum() / 2):
-            warnings.warn(
-                f"{name!r} has {len(categories)} different texts in {known.sum()} rows: where they are names rather "
-                "than conditions, leave the column out (--conditions names those to learn)",
-                stacklevel=4,
-            )
-        return Condition(name, tuple(categories.tolist())), encoded
-    numbers = texts[known].astype(float) + 0.0  # -0 becomes 0
-    if (np.abs(numbers) > np.finfo(np.float32).max).any():
-        raise ValueError(f"condition {name!r} has an entry that is infinite or too large")
-    distinct, index = np.unique(numbers, return_inverse=True)
-    if len(distinct) > MOST_CATEGORIES or (distinct != np.rint(distinct)).any():
-        encoded[known] = numbers
-        return Condition(name, None), encoded
-    encoded[known] = index
-    return Condition(name, tuple(f"{number:.0f}" for number in distinct)), encoded
+    found, conditions = encoded(columns, path, wanted, schema)
+    return Table(found, conditions if found else np.empty((len(files), 0), np.float32), parts)

@@ -225,6 +225,33 @@ class TensorRing(nn.Module):
             self._set_cores([cores[j] for j in range(len(self))])
 
     @torch.no_grad()
+    def widen(self, least: Tensor) -> None:
+        """Makes the components of continuous variables at least so wide.
+
+        Where data repeat a number exactly, the likelihood has no upper bound: a component becomes ever narrower on it.
+
+        Args:
+            least: Standard deviations, ``(n,)``, not negative; those of discrete variables play no part.
+
+        Raises:
+            ValueError: The shape is another, or an entry is negative or NaN.
+
+        Example:
+            >>> import torch
+            >>> from googol.distributions import Normal, TensorRing
+            >>> ring = TensorRing([Normal(2, scale=[0.1, 3.0])], rank=2)
+            >>> ring.widen(torch.tensor([0.5]))
+            >>> ring().emissions.moments()[1].sqrt().detach()
+            tensor([[0.5000, 3.0000]])
+        """
+        if least.shape != (len(self),) or not bool((least >= 0).all()):
+            raise ValueError(f"least must be {len(self)} numbers that are not negative, got {least.tolist()}")
+        for positions, components in zip(self._positions, self.components, strict=True):
+            if "log_scale" in components:
+                log_scale = components.get_parameter("log_scale")
+                log_scale.copy_(log_scale.maximum(least[positions].to(log_scale).log().unsqueeze(-1)))
+
+    @torch.no_grad()
     def match_marginals(self, probs: Mapping[int, Tensor]) -> None:
         r"""Gives discrete variables the distributions asked for, and leaves all as it is given these variables.
 

@@ -65,6 +65,8 @@ def evaluate(
     names = metric_names(metrics) if metrics is not None else _all(run, images)
     classifier = None
     of_features, judged = {"fid", *NEIGHBOURS} & set(names), set(names) & set(JUDGED)
+    if judged:
+        run.require_images(", ".join(name for name in names if name in JUDGED))
     if judged and (features == "classifier" or set(names) - of_features):
         if images.conditions.isnan().all():
             raise ValueError(
@@ -83,6 +85,8 @@ def evaluate(
 
 
 def _all(run: Run, images: Dataset) -> tuple[str, ...]:
+    if run.is_table:
+        return ("log_likelihood", "parameters", "imputation_accuracy", "imputation_baseline")
     likelihood = getattr(run.model, "likelihood", None)
     bounds: tuple[str, ...] = ("elbo", "iwae") if likelihood is not None else ()
     if likelihood is not None and likelihood.log_bin is not None:

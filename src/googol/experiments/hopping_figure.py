@@ -67,6 +67,7 @@ def hopping_figure(run: Run, *, rows: int = 8, columns: int = COLUMNS, seed: int
     Raises:
         ValueError: The prior is another, or the images have two pixels.
     """
+    run.require_images("a picture of modes")
     prior = run.model.prior
     if not isinstance(prior, TensorRing):
         raise ValueError(

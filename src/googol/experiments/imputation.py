@@ -11,6 +11,7 @@ from torch import Tensor
 from googol.data import Dataset
 from googol.experiments.run import Run
 from googol.metrics import Accuracy, agreement, evaluating
+from googol.metrics.accuracy import unseen
 from googol.metrics.evaluation import device_of, in_order
 from googol.models import JointVAE
 
@@ -33,7 +34,7 @@ def impute(run: Run, data: Dataset, *, batch_size: int = 500, seed: int = 0) -> 
 
         - ``c``: the known value, or the one filled in;
         - ``c_imputed``: what the model says. Of a missing value, given the image and the known conditions; of a
-          known one, given the image alone;
+          known one, given the image alone, or in a table the other columns;
         - ``c_probability``: the probability of that; empty for a continuous condition, of which the mean is said.
 
         And the accuracy of what the model says of the known ones.
@@ -45,7 +46,7 @@ def impute(run: Run, data: Dataset, *, batch_size: int = 500, seed: int = 0) -> 
 
     if not run.conditions:
         raise ValueError(f"the model in {run.folder} knows no conditions that could be filled in; train a joint-vae")
-    # First all of the images alone, from the same codes as in `googol.metrics.imputation_accuracy`.
+    # First all without what is known of it, from the same codes as in `googol.metrics.imputation_accuracy`.
     alone, both = (_answers(run, data, batch_size, seed, with_known=with_known) for with_known in (False, True))
     known = ~data.conditions.isnan()
     imputed, chance = (torch.where(known, *pair) for pair in zip(alone, both, strict=True))
@@ -59,10 +60,10 @@ def impute(run: Run, data: Dataset, *, batch_size: int = 500, seed: int = 0) -> 
 
 
 def _answers(run: Run, data: Dataset, batch_size: int, seed: int, *, with_known: bool) -> tuple[Tensor, Tensor]:
-    """What is most probable of every image, and the probability of it; given the image, or also what is known."""
+    """What is most probable of every image, and the probability of it; given what is known of it, or without that."""
     with evaluating(run.model, seed=seed):
         pairs = [
-            most_probable(run, run.model.impute(x, y if with_known else None))
+            most_probable(run, run.model.impute(x, y) if with_known else unseen(run.model, x, y))
             for x, y in in_order(data, batch_size, device_of(run.model))
         ]
     values, chances = (torch.cat(parts).cpu() for parts in zip(*pairs, strict=True))

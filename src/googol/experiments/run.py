@@ -19,13 +19,14 @@ from torch import Tensor
 from googol.data import Condition, Dataset, load
 from googol.experiments import plain
 from googol.experiments.caveats import cost_notes, exactness_notes
-from googol.experiments.config import ImageShape, Model, wants_dequantized
+from googol.experiments.config import ImageShape, Model, Tabular, wants_dequantized
 from googol.experiments.experiment import Experiment, about_data, read_about_data, read_config, write_config
 from googol.experiments.sizes import match_parameters
 from googol.metrics import parameter_counts
 from googol.priors import NormalMixture, VampPrior
 from googol.training import (
     STANDARD_FIGURES,
+    TABLE_FIGURES,
     TrainingResult,
     disk_space_errors,
     fit,
@@ -55,11 +56,17 @@ def train(
     if is_first_process():
         _check_free(out)
     data = experiment.load("train")
+    if data.is_table != isinstance(experiment.model, Tabular):
+        kind = plain.kind(type(experiment.model))
+        wants = "images" if data.is_table else "a table (.csv or .parquet)"
+        has = "is a table: train a model tabular" if data.is_table else "has images"
+        raise ValueError(f"a model {kind} is of {wants}, and {data.name} {has}")
     known = (~data.conditions.isnan()).any(0).tolist()
     if experiment.model.takes_conditions and not all(known):
+        row = "row" if data.is_table else "image"
         without = [condition.name for condition, some in zip(data.schema, known, strict=True) if not some]
         raise ValueError(
-            f"no training image has a known {' or '.join(without)}: hide fewer labels, or name other conditions"
+            f"no training {row} has a known {' or '.join(without)}: hide fewer labels, or name other conditions"
         )
     _check_devices(experiment)
     if experiment.match_parameters is not None:
@@ -180,7 +187,8 @@ def _fit(experiment: Experiment, model: Any, data: Dataset, out: Path, *, resume
         "data": experiment.data,
     }
     valid = experiment.load("valid")
-    return fit(model, data, valid, out, experiment.training, figures=STANDARD_FIGURES, config=about, resume=resume)
+    figures = TABLE_FIGURES if data.is_table else STANDARD_FIGURES
+    return fit(model, data, valid, out, experiment.training, figures=figures, config=about, resume=resume)
 
 
 @dataclass(frozen=True)
@@ -222,6 +230,16 @@ class Run:
     data: str
 
     @property
+    def is_table(self) -> bool:
+        """Whether the run is of a table, without images."""
+        return not all(self.image_shape)
+
+    def require_images(self, what: str) -> None:
+        """Raises a ValueError if something that needs images is asked of a run of a table."""
+        if self.is_table:
+            raise ValueError(f"{what} needs images, and the run in {self.folder} is of a table, {self.data}")
+
+    @property
     def conditions(self) -> tuple[Condition, ...]:
         """The conditions that the model knows: those of the data, or none."""
         return self.schema if self.choice.takes_conditions else ()
@@ -240,20 +258,20 @@ class Run:
             ValueError: If the images have another size, or a condition has a value that the run does not know.
         """
         name = self.data if data is None else data
-        found = load(name, split, data_dir=data_dir)
+        found = load(name, split, data_dir=data_dir, schema=self.schema)
         names = [condition.name for condition in self.schema]
         if set(names) - set(found.names):
             with suppress(ValueError):  # they may be others than the data set gives by default
-                found = load(name, split, data_dir=data_dir, conditions=names)
+                found = load(name, split, data_dir=data_dir, conditions=names, schema=self.schema)
         if found.image_shape != self.image_shape:
-            shapes = (" × ".join(map(str, shape)) for shape in (found.image_shape, self.image_shape))
-            raise ValueError("{} has images of {}, but the run was trained on {}".format(name, *shapes))
+            shapes = (_of_shape(shape) for shape in (found.image_shape, self.image_shape))
+            raise ValueError("{} has {}, but the run was trained on {}".format(name, *shapes))
         if wants_dequantized(self.choice):
             found = found.dequantized()
         absent, strange = (sorted(set(a) - set(b)) for a, b in ((names, found.names), (found.names, names)))
         if absent and strange:  # a name may be misspelt
             warnings.warn(
-                f"{name} has no condition {', '.join(absent)}, which is missing for all of its images; it has "
+                f"{name} has no condition {', '.join(absent)}, which is missing for all that is in it; it has "
                 f"{', '.join(strange)}, of which the run knows nothing",
                 stacklevel=2,
             )
@@ -262,6 +280,11 @@ class Run:
         known = [_translated(*columns[c.name], c) if c.name in columns else missing for c in self.schema]
         conditions = torch.stack(known, 1) if known else found.conditions[:, :0]
         return replace(found, conditions=conditions, schema=self.schema)
+
+
+def _of_shape(shape: ImageShape) -> str:
+    """What has images of a shape."""
+    return f"images of {' × '.join(map(str, shape))}" if all(shape) else "rows of a table"
 
 
 def _translated(source: Condition, column: Tensor, target: Condition) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from googol.data import Dataset, permutation
 from googol.experiments.imputation import most_probable
 from googol.experiments.run import Run
-from googol.metrics import auroc, evaluating, importance_bounds, importance_impute, typicality
+from googol.metrics import auroc, evaluating, importance_bounds, importance_impute, log_likelihoods, typicality
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -69,7 +69,7 @@ class Scores:
                 "uncertain": self.uncertain.numpy(),
             }
         )
-        for column, condition in enumerate(run.conditions):
+        for column, condition in enumerate(() if run.is_table else run.conditions):
             said = self.values[:, column].tolist()
             table[f"{condition.name}_imputed"] = [condition.decode(number) for number in said]
             table[f"{condition.name}_probability"] = self.probabilities[:, column].double().numpy().round(6)
@@ -152,7 +152,7 @@ def score(
         ValueError: Two data sets have one name, the level is out of its range or finer than the validation images
             can tell, or the model has no bound of log p(x).
     """
-    if not hasattr(run.model, "importance_bound"):
+    if not run.is_table and not hasattr(run.model, "importance_bound"):
         raise ValueError(f"the model in {run.folder} has no bound of log p(x); score a variational autoencoder")
     names = [data.name for data in (known, *strangers)]
     if len(set(names)) < len(names):
@@ -167,23 +167,28 @@ def score(
             f"the level (--level) must be below 1 and above {1 / (calibrated + 1):.2g}, the least typicality that "
             f"{calibrated} validation images can tell, got {level}"
         )
-    calibration = importance_bounds(run.model, _some(valid, limit, seed)[0], k, seed=seed)
+    calibration = log_px(run, _some(valid, limit, seed)[0], k, seed)
 
     def of(data: Dataset) -> Scores:
         data, index = _some(data, limit, seed)
-        if run.conditions:
-            log_px, probabilities = importance_impute(run.model, data, k, seed=seed)
+        if run.conditions and not run.is_table:
+            found, probabilities = importance_impute(run.model, data, k, seed=seed)
             with evaluating(run.model, seed=seed):
                 values, chances = most_probable(run, probabilities)
         else:
-            log_px = importance_bounds(run.model, data, k, seed=seed)
-            values = chances = log_px.new_empty(len(data), 0)
-        typical = typicality(log_px, calibration)
-        return Scores(data, index, log_px, typical, typical < level, values, chances)
+            found = log_px(run, data, k, seed)
+            values = chances = found.new_empty(len(data), 0)
+        typical = typicality(found, calibration)
+        return Scores(data, index, found, typical, typical < level, values, chances)
 
     # The first of the sorted calibration scores at which the typicality reaches the level.
     threshold = calibration.sort().values[math.ceil(level * (calibrated + 1)) - 2].item()
     return Scoring(run, of(known), tuple(map(of, strangers)), level, threshold)
+
+
+def log_px(run: Run, data: Dataset, k: int, seed: int) -> Tensor:
+    """log p(x) of each image, or of what is known of each row of a table, ``(n,)``, in nats."""
+    return log_likelihoods(run.model, data) if run.is_table else importance_bounds(run.model, data, k, seed=seed)
 
 
 def noise(like: Dataset, *, seed: int = 0) -> Dataset:

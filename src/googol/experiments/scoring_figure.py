@@ -28,6 +28,7 @@ def scoring_figure(scoring: Scoring) -> Figure:
     """
     from matplotlib.figure import Figure
 
+    scoring.run.require_images("the picture of a scoring")
     each = list(scoring.each.values())
     answers = f", with the {scoring.run.conditions[0].name} that the model sees" if scoring.run.conditions else ""
     figure = Figure(figsize=(10.5, 3.9 + 2.5 * len(each)), layout="constrained")

@@ -95,6 +95,7 @@ class Explorer:
     """
 
     def __init__(self, run: Run) -> None:
+        run.require_images("the page")
         if not isinstance(run.model, JointVAE):
             raise ValueError(f"the model in {run.folder} cannot do all that the page offers; train a joint-vae")
         labels = distribution_of_conditions(run)

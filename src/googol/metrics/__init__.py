@@ -9,6 +9,7 @@ from googol.metrics.bounds import (
     importance_bound,
     importance_bounds,
     importance_impute,
+    log_likelihoods,
 )
 from googol.metrics.catalogue import JUDGED, METRICS, MODES, NEIGHBOURS, evaluate, metric_names
 from googol.metrics.classifier import Classifier, train_classifier
@@ -55,6 +56,7 @@ __all__ = [
     "importance_impute",
     "imputation_accuracy",
     "imputation_baseline",
+    "log_likelihoods",
     "metric_names",
     "modes",
     "neighbourhoods",

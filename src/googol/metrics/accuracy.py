@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -25,9 +25,23 @@ class Conditional(Evaluable, Protocol):
 
 
 class Imputing(Evaluable, Protocol):
-    """A model that gives p(y given x): for each categorical condition the probabilities (B, values)."""
+    """A model that gives p(y given x): for each categorical condition the probabilities (B, values), or the mean of a
+    number (B, 1). A model of tables has `impute_each(y)`, which gives them for each column given the others.
+    """
 
     def impute(self, x: Tensor) -> Sequence[Tensor]: ...
+
+
+def unseen(model: Any, x: Tensor, y: Tensor) -> Sequence[Tensor]:
+    """What a model says of each condition without seeing it: given the image alone, or in a table the other columns.
+
+    Args:
+        model: See `Imputing`.
+        x: Images (B, channels, height, width), of a table of no pixels.
+        y: Conditions (B, c).
+    """
+    found: Sequence[Tensor] = model.impute_each(y) if hasattr(model, "impute_each") else model.impute(x)
+    return found
 
 
 @dataclass(frozen=True)
@@ -145,9 +159,12 @@ def condition_accuracy(
 def imputation_accuracy(model: Imputing, data: Dataset, *, batch_size: int = 500, seed: int = 0) -> Accuracy:
     """See how often the most probable value of p(y given x) is the true one; unknown truths are skipped.
 
+    In a table each column is filled in given the others.
+
     Args:
-        model: Has ``impute(x)``. What it gives for a continuous condition is not judged.
-        data: Images with their true conditions.
+        model: Has ``impute(x)``, or ``impute_each(y)``. What it gives for a continuous condition is judged
+            in a table alone.
+        data: Images with their true conditions, or a table.
         batch_size: Images at once.
         seed: Of the samples of the posterior.
 
@@ -170,9 +187,11 @@ def imputation_accuracy(model: Imputing, data: Dataset, *, batch_size: int = 500
     with evaluating(model, seed=seed):
         for x, y in in_order(data, batch_size, device_of(model)):
             row = torch.full_like(y, math.nan)
-            for column, (condition, p) in enumerate(zip(data.schema, model.impute(x), strict=True)):
+            for column, (condition, p) in enumerate(zip(data.schema, unseen(model, x, y), strict=True)):
                 if condition.is_categorical:
                     row[:, column] = p.argmax(-1).to(row.dtype)
+                elif data.is_table:
+                    row[:, column] = p.squeeze(-1).to(row.dtype)
             predicted.append(row.cpu())
     return agreement(torch.cat(predicted), data.conditions, data.schema)
 

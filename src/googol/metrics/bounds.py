@@ -52,6 +52,35 @@ class Estimate:
         return cls(values.mean().item(), deviation / math.sqrt(len(values)))
 
 
+class Exact(Evaluable, Protocol):
+    """A model that gives log p(x, y) itself, of what is known of it."""
+
+    def log_likelihood(self, x: Tensor, y: Tensor) -> Tensor: ...
+
+
+def log_likelihoods(model: Exact, data: Dataset, *, batch_size: int = 1024) -> Tensor:
+    """The log-likelihood of each image or row in nats, (n,), of a model that has it exactly.
+
+    Args:
+        model: Has ``log_likelihood(x, y)`` of shape (B,).
+        data: The images with their conditions, or the table; what is missing is summed out.
+        batch_size: Images at once.
+
+    Example:
+        >>> import torch
+        >>> from googol.data import Condition, Dataset
+        >>> from googol.distributions import Categorical, TensorRing
+        >>> from googol.models import Tabular
+        >>> rows, nothing = torch.tensor([[0.0], [torch.nan]]), torch.empty(2, 0, 0, 0, dtype=torch.uint8)
+        >>> coins = Dataset("coins", nothing, rows, (Condition("side", ("heads", "tails")),))
+        >>> log_likelihoods(Tabular(TensorRing([Categorical(2)], rank=1, cores=[torch.ones(2, 1, 1)])), coins)
+        tensor([-0.6931,  0.0000])
+    """
+    with evaluating(model, seed=0):
+        found = [model.log_likelihood(x, y).cpu() for x, y in in_order(data, batch_size, device_of(model))]
+    return torch.cat(found)
+
+
 def elbo(model: Bounded, data: Dataset, *, batch_size: int = 256, seed: int = 0) -> Estimate:
     r"""The evidence lower bound in nats an image, with one sample of the posterior for each.
 

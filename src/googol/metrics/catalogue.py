@@ -9,7 +9,7 @@ from torch import nn
 from googol.data import Dataset, unknown
 from googol.distributions import TensorRing
 from googol.metrics.accuracy import Accuracy, condition_accuracy, imputation_accuracy, imputation_baseline
-from googol.metrics.bounds import Estimate, bits_per_dim, elbo_terms, importance_bound
+from googol.metrics.bounds import Estimate, bits_per_dim, elbo_terms, importance_bound, log_likelihoods
 from googol.metrics.classifier import Classifier
 from googol.metrics.codes import active_units, parameter_counts
 from googol.metrics.frechet import ClassifierFeatures, fid
@@ -18,7 +18,7 @@ from googol.metrics.modes import modes
 from googol.metrics.neighbours import coverage
 
 METRICS = (
-    *("elbo", "iwae", "elbo_bits_per_dim", "iwae_bits_per_dim", "active_units", "parameters"),
+    *("log_likelihood", "elbo", "iwae", "elbo_bits_per_dim", "iwae_bits_per_dim", "active_units", "parameters"),
     *("fid", "precision", "recall", "density", "coverage", "modes", "mode_kl"),
     *("condition_accuracy", "imputation_accuracy", "imputation_baseline", "group_accuracy", "classifier_accuracy"),
 )
@@ -105,7 +105,9 @@ def evaluate(
         if name in found:  # measured together with another one
             continue
         _check_model(name, model)
-        if name == "elbo":
+        if name == "log_likelihood":
+            found |= _bound(name, Estimate.of(log_likelihoods(model, data)))
+        elif name == "elbo":
             bound, log_likelihood, kl = elbo_terms(model, data, seed=seed)
             found |= {**_bound(name, bound), "elbo_log_likelihood": log_likelihood.mean, "elbo_kl": kl.mean}
         elif name == "iwae":
@@ -163,10 +165,12 @@ def _check_model(name: str, model: Any) -> None:
     needed = {"elbo": "elbo_terms", "iwae": "importance_bound", "active_units": "posterior", "parameters": "parameters"}
     needed |= dict.fromkeys(("imputation_accuracy", "imputation_baseline"), "impute") | {"group_accuracy": "posterior"}
     needed |= dict.fromkeys(NATS_OF, "importance_bound")
+    needed |= {"log_likelihood": "log_likelihood"}
     method = needed.get(name, "sample")
     if not hasattr(model, method):
         words = {"posterior": "with codes", "impute": "that fills in conditions"}
         words |= dict.fromkeys(("elbo_terms", "importance_bound"), "with a bound of log p(x)")
+        words |= {"log_likelihood": "whose log-likelihood is known exactly"}
         what = words.get(method, f"that can {method}")
         raise ValueError(f"The metric {name} needs a model {what}; {type(model).__name__} is none.")
 

@@ -7,6 +7,7 @@ from googol.models.experts_vae import ExpertsVAE
 from googol.models.gan import GAN
 from googol.models.joint_vae import JointVAE
 from googol.models.pixelcnn import PixelCNN
+from googol.models.tabular import Tabular
 from googol.models.vae import VAE
 from googol.models.wgan import WGAN, WGANGP
 
@@ -22,5 +23,6 @@ __all__ = [
     "ExpertsVAE",
     "JointVAE",
     "PixelCNN",
+    "Tabular",
     "check_given",
 ]

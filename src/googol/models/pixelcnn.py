@@ -46,6 +46,10 @@ class PixelCNN(nn.Module):
         found: Tensor = self.likelihood().log_prob(x)
         return found
 
+    def log_likelihood(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """:meth:`log_prob` of the images; labels ``y`` play no part."""
+        return self.log_prob(x)
+
     def loss(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
         """The mean of −log p(x); labels ``y`` play no part."""
         return {"loss": -self.log_prob(x).mean()}

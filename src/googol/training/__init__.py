@@ -15,9 +15,11 @@ from googol.training.history import NonFiniteLossError
 from googol.training.loop import fit
 from googol.training.progress import TrainingResult
 from googol.training.settings import TrainingSettings
+from googol.training.table_figures import TABLE_FIGURES
 
 __all__ = [
     "STANDARD_FIGURES",
+    "TABLE_FIGURES",
     "FigureMaker",
     "NonFiniteLossError",
     "TrainingInterrupted",

@@ -39,6 +39,7 @@ from googol.experiments.config.priors import (
     TensorRing,
     VampPrior,
 )
+from googol.experiments.config.tabular import Tabular
 
 __all__ = [
     "CVAE",
@@ -78,6 +79,7 @@ __all__ = [
     "SparseNormal",
     "StandardNormal",
     "Sylvester",
+    "Tabular",
     "TensorRing",
     "VampPrior",
     "VonMisesFisher",

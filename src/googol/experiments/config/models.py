@@ -14,6 +14,7 @@ from googol.experiments.config.likelihoods import Autoregressive, Bernoulli, Lik
 from googol.experiments.config.networks import Conv, Network
 from googol.experiments.config.posteriors import Diagonal, LowerPosterior, Posterior
 from googol.experiments.config.priors import JointPrior, TensorRing
+from googol.experiments.config.tabular import Tabular
 
 if TYPE_CHECKING:
     from googol import models
@@ -95,4 +96,4 @@ class JointVAE:
         )
 
 
-Model = VAE | HVAE | ConvHVAE | PixelHVAE | PixelCNN | JointVAE | CVAE | ExpertsVAE | GAN | WGAN | WGANGP
+Model = VAE | HVAE | ConvHVAE | PixelHVAE | PixelCNN | JointVAE | CVAE | ExpertsVAE | GAN | WGAN | WGANGP | Tabular

@@ -1,0 +1,185 @@
+"""Columns of texts, and the conditions that their entries stand for."""
+
+import csv
+import math
+import re
+import warnings
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from googol.data.dataset import Condition
+from googol.data.declaration import read_declaration
+from googol.data.files import DataError
+from googol.data.names import unknown
+
+__all__ = ["encoded", "read_csv"]
+
+MOST_CATEGORIES = 20
+MISSING = ("", "nan")
+# In a column of numbers these cannot be meant as values.
+MISSING_NUMBERS = (*MISSING, "na", "n/a", "null", "none", "?", "-")
+
+
+def read_csv(path: Path) -> dict[str, np.ndarray]:
+    """The columns of a CSV file by their names, entries as texts.
+
+    Raises:
+        DataError: It cannot be read, is no CSV file in UTF-8, or its columns have no distinct names.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = [[text.strip() for text in line] for line in csv.reader(file, strict=True) if line]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a CSV file in UTF-8: {error}") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    if not lines:
+        raise DataError(f"{path} is empty")
+    header, *rows = lines
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise DataError(f"{path}: row {number} has {len(row)} entries, the first {len(header)}")
+    require_distinct(header, path)
+    texts = np.array(rows, dtype=object).reshape(len(rows), len(header))
+    return dict(zip(header, texts.T, strict=True))
+
+
+def require_distinct(names: Sequence[str], path: Path) -> None:
+    """Raises a DataError if a name of a column is empty or comes twice."""
+    for name, count in Counter(names).items():
+        if not name or count > 1:
+            raise DataError(f"the columns of {path} must have distinct names, got {', '.join(names)!r}")
+
+
+def encoded(
+    columns: Mapping[str, np.ndarray],
+    path: Path,
+    wanted: Collection[str] | None = None,
+    schema: Sequence[Condition] = (),
+) -> tuple[tuple[Condition, ...], np.ndarray]:
+    """What columns of a file stand for, and their entries as numbers, ``(n, c)`` float32, NaN = missing.
+
+    An empty entry is missing, and so is ``nan``; beside numbers ``NA``, ``N/A``, ``null``, ``None``, ``?`` and ``-``
+    too. A column is continuous if all its entries are numbers, and one of them is not an integer or there are more than
+    20 different ones; else it is categorical, its values the different entries, numbers by size and texts by alphabet.
+    It is told of a column that looks like numbers but for a few entries.
+
+    A column that has no two different entries, that counts the rows, or that has different texts in most of them, as
+    names have, is left out, with a warning, unless it is asked for by name or declared.
+
+    A file beside it that is named alike and ends with ``.yaml`` can declare conditions, see
+    :func:`googol.data.declaration.read_declaration`; then an entry that is none of the values is an error.
+
+    Args:
+        columns: Texts, ``(n,)`` each, by name.
+        path: The file.
+        wanted: The names that are asked for; by default all.
+        schema: What some columns are known to stand for, whatever is in them, and however little.
+
+    Raises:
+        DataError: A column cannot be a condition or what it is declared to be, or what is declared is no column.
+    """
+    beside = path.with_suffix(".yaml")
+    declared = read_declaration(beside)
+    for name in declared:
+        if name not in columns:
+            raise DataError(f"{beside}: {unknown(f'column of {path.name}', name, columns)}")
+    known = {condition.name: condition for condition in schema}
+    found = []
+    try:
+        for name, column in columns.items():
+            if name in known:
+                found.append((known[name], _encoded(known[name], column, "as the model knows it")))
+            elif name in declared:
+                found.append((declared[name], _encoded(declared[name], column, f"as {beside.name} declares it")))
+                _require_entries(name, ~np.isnan(found[-1][1]))
+            elif wanted is None and (reason := _tells_nothing(column)):
+                warnings.warn(f"{path}: {name!r} {reason}, so the column is left out", stacklevel=3)
+            elif wanted is None or name in wanted:
+                found.append(_condition(name, column))
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+    rows = len(next(iter(columns.values()), ()))
+    numbers = np.array([column for _, column in found], np.float32).reshape(len(found), rows).T
+    return tuple(condition for condition, _ in found), numbers
+
+
+def _known(texts: np.ndarray, missing: Collection[str] = MISSING) -> np.ndarray:
+    """Which entries of a column are there."""
+    return np.array([text.lower() not in missing for text in texts])
+
+
+def _require_entries(name: str, known: np.ndarray) -> None:
+    if not known.any():
+        raise ValueError(f"condition {name!r} has no entry at all")
+
+
+def _encoded(condition: Condition, texts: np.ndarray, why: str) -> np.ndarray:
+    """The entries of a condition that is known as numbers; why it is known, for the error of an entry that is none."""
+    # A column of integers with holes is often written as 1.0, 2.0.
+    texts = texts if condition.values is None else np.array([_whole(text, condition.values) for text in texts], object)
+    known = _known(texts, MISSING if condition.is_categorical else MISSING_NUMBERS)
+    numbers = np.full(len(texts), np.nan)
+    try:
+        numbers[known] = [condition.encode(text) for text in texts[known]]
+    except ValueError as error:
+        raise ValueError(f"{error} ({why})") from error
+    return numbers
+
+
+def _whole(text: str, values: Sequence[str]) -> str:
+    """An entry that is none of the values, but one of them without the zeros after its point, as that value."""
+    shortened = re.sub(r"^(-?\d+)\.0*$", r"\1", text)
+    return shortened if text not in values and shortened in values else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return not math.isnan(float(text))
+    except ValueError:
+        return False
+
+
+def _tells_nothing(texts: np.ndarray) -> str:
+    """Why a column that nobody asked for is left out; empty if it is not."""
+    known = texts[_known(texts)]
+    distinct, is_number = set(known), np.array([_is_number(text) for text in known], bool)
+    if len(distinct) < 2:
+        return "has no two different entries"
+    if any(text.lower() not in MISSING_NUMBERS for text in known[~is_number]):
+        many = len(distinct) > max(MOST_CATEGORIES, len(known) / 2)
+        return f"has {len(distinct)} different texts in {len(known)} rows, as names have" if many else ""
+    counted = np.sort(known[is_number].astype(float)) - np.arange(is_number.sum())
+    is_count = len(counted) == len(texts) > MOST_CATEGORIES and counted[0] in (0, 1) and np.ptp(counted) == 0
+    return "counts the rows" if is_count else ""
+
+
+def _condition(name: str, texts: np.ndarray) -> tuple[Condition, np.ndarray]:
+    """What a column that is not declared is, and its entries as numbers."""
+    known, codes = _known(texts), np.full(len(texts), np.nan)
+    _require_entries(name, known)
+    is_number = np.array([_is_number(text) for text in texts])
+    others = sorted(set(texts[known & ~is_number]))
+    if others and is_number.any() and all(text.lower() in MISSING_NUMBERS for text in others):
+        known, others = is_number, []
+    if others:
+        categories, codes[known] = np.unique(texts[known].astype(str), return_inverse=True)
+        if 2 * is_number.sum() > known.sum():
+            warnings.warn(
+                f"most entries of {name!r} are numbers, but {others[0]!r} is not, so it has {len(categories)} "
+                "categories: leave a cell empty where a number is missing",
+                stacklevel=4,
+            )
+        return Condition(name, tuple(categories.tolist())), codes
+    numbers = texts[known].astype(float) + 0.0  # -0 becomes 0
+    if (np.abs(numbers) > np.finfo(np.float32).max).any():
+        raise ValueError(f"condition {name!r} has an entry that is infinite or too large")
+    distinct, index = np.unique(numbers, return_inverse=True)
+    if len(distinct) > MOST_CATEGORIES or (distinct != np.rint(distinct)).any():
+        codes[known] = numbers
+        return Condition(name, None), codes
+    codes[known] = index
+    return Condition(name, tuple(f"{number:.0f}" for number in distinct)), codes
