@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# The tutorial has a test of its own, which runs its commands too.
-PAGES = [ROOT / "README.md", *sorted(set((ROOT / "docs").glob("*.md")) - {ROOT / "docs" / "tutorial.md"})]
+# These have tests of their own, which run their commands too.
+WITH_COMMANDS = {ROOT / "docs" / name for name in ("tutorial.md", "holes.md")}
+PAGES = [ROOT / "README.md", *sorted(set((ROOT / "docs").glob("*.md")) - WITH_COMMANDS)]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

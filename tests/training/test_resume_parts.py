@@ -3,7 +3,9 @@
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
+from pandas import DataFrame
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -38,6 +40,7 @@ MODELS = {
     "experts": config.ExpertsVAE(),
     "gan": config.GAN(prior=config.NormalMixture(components=3), prior_gradient="score", spectral_normalization=True),
     "wgan": config.WGAN(prior=config.TensorRing(rank=2, components=3), critic_steps=2),
+    "tabular": config.Tabular(prior=config.TensorRing(rank=3, components=4)),
     "wgan-gp": config.WGANGP(
         prior=config.Flow(base=config.TensorRing(rank=2, components=3), transforms=1, hidden=(4,))
     ),
@@ -47,11 +50,17 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("stopped_at", [3, 11])
 def test_stop_and_resume(name: str, stopped_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = vars(MODELS[name])
-    latents = 4 if isinstance(options["latents"], int) else options["latents"]
-    choice = type(MODELS[name])(**{**options, "latents": latents, "network": config.MLP(hidden=(9,))})
+    choice, data = MODELS[name], "digits"
+    if isinstance(choice, config.Tabular):
+        data = str(tmp_path / "table.csv")
+        rows = np.random.default_rng(0).normal(size=(1500, 2)).round(1)
+        DataFrame({"a": rows[:, 0], "b": rows.sum(1), "c": rows[:, 1] > 0}).to_csv(data, index=False)
+    else:
+        options = vars(choice)
+        latents = 4 if isinstance(options["latents"], int) else options["latents"]
+        choice = type(choice)(**{**options, "latents": latents, "network": config.MLP(hidden=(9,))})
     settings = TrainingSettings(epochs=3, batch_size=200, accelerator="cpu", figure_every=None, average_weights=0.5)
-    experiment = Experiment(data="digits", model=choice, training=settings, missing=0.6)
+    experiment = Experiment(data=data, model=choice, training=settings, missing=0.6)
     train(experiment, tmp_path / "whole")
 
     made = getattr(models, type(choice).__name__, models.VAE)

@@ -31,15 +31,15 @@ COMMANDS = {
         "googol train joint-vae --data mnist --out RUN",
     ),
     "sample": (
-        "generate images, under any conditions or none",
+        "generate images or rows of a table, under any conditions or none",
         "googol sample RUN --given digit=3 -n 64 --out grid.png",
     ),
     "impute": (
-        "fill in the missing conditions of images",
+        "fill in the missing conditions of images, and the holes of tables",
         "googol impute RUN --data mnist --split test --out labels.csv",
     ),
     "evaluate": (
-        "measure a model on images that it was not trained on",
+        "measure a model on images or rows that it was not trained on",
         "googol evaluate RUN --metrics elbo,condition-accuracy",
     ),
     "query": (
@@ -55,7 +55,7 @@ COMMANDS = {
         "googol explore RUN",
     ),
     "score": (
-        "tell how well images fit what the model was trained on",
+        "tell how well images or rows fit what the model was trained on",
         "googol score RUN --strangers noise --out scores.csv --figure scores.png",
     ),
     "plot": (
@@ -133,7 +133,7 @@ def _help() -> str:
     return f"""\
 usage: googol COMMAND [ARGUMENTS]
 
-Generative models that take any subset of the known properties of an image as conditions, and fill in the rest.
+Generative models of images and tables that take any subset of the known properties as conditions, and fill in the rest.
 
 commands, each with an example:
 {commands}

@@ -55,6 +55,7 @@ class Edit:
         if not self.set:
             raise ValueError("nothing to change: give at least one --set NAME=VALUE")
         run = open_run(self.folder)
+        run.require_images("an edit")
         change, known = (parse_given(texts, run.conditions) for texts in (self.set, self.given))
         x = load_image(self.image, run.image_shape)
         with evaluating(run.model, seed=self.seed):

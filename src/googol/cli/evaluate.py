@@ -15,7 +15,7 @@ from googol.experiments.caveats import GREY, about_exactness, exactness_notes, t
 from googol.metrics import metric_names
 
 DESCRIPTION = """\
-Measure a model on images that it was not trained on.
+Measure a model on images, or rows of a table, that it was not trained on.
 
 Examples:
   googol evaluate RUN
@@ -23,6 +23,7 @@ Examples:
   googol evaluate RUN --metrics elbo --json
 
 metrics:
+  log-likelihood       log p itself, in nats, of what is known of a row of a table (and of an image, of a pixelcnn)
   elbo                 lower bound of log p(x), in nats an image, and its two terms
   iwae                 importance-weighted bound with k samples, in nats an image
   elbo-bits-per-dim    the bounds of grey images as bits for each pixel and channel; smaller is better
@@ -35,7 +36,8 @@ metrics:
   modes, mode-kl       combinations of the conditions in generated images, as the classifier sees them, and their
                        divergence from the uniform distribution, in nats
   condition-accuracy   how often generated images have the conditions they were asked for
-  imputation-accuracy  how often the most probable value given the image is the true one
+  imputation-accuracy  how often the most probable value given the image is the true one; in a table, given the other
+                       columns, and of a number the share of its variance that is explained
   imputation-baseline  how often the value is that which is commonest among the images; beside the above
   group-accuracy       how often the commonest value in the group of an image is its own: groups are those that the ring
                        divides codes into without being told, and their number is told, too

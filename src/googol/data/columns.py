@@ -109,7 +109,7 @@ def encoded(
 
 def _known(texts: np.ndarray, missing: Collection[str] = MISSING) -> np.ndarray:
     """Which entries of a column are there."""
-    return np.array([text.lower() not in missing for text in texts])
+    return np.array([text.lower() not in missing for text in texts], bool)
 
 
 def _require_entries(name: str, known: np.ndarray) -> None:

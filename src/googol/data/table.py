@@ -79,7 +79,9 @@ def _read_parquet(path: Path) -> dict[str, np.ndarray]:
     try:
         table = pandas.read_parquet(path)
     except ImportError as error:
-        raise DataError(f"{path}: to read Parquet files, pip install pyarrow; or save the table as .csv") from error
+        raise DataError(
+            f"{path}: Parquet files need pyarrow: pip install 'googol[parquet]', or save the table as .csv"
+        ) from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not a readable Parquet file: {' '.join(str(error).split())}") from error
     names = [str(name).strip() for name in table.columns]

@@ -247,9 +247,9 @@ class TensorRing(nn.Module):
         if least.shape != (len(self),) or not bool((least >= 0).all()):
             raise ValueError(f"least must be {len(self)} numbers that are not negative, got {least.tolist()}")
         for positions, components in zip(self._positions, self.components, strict=True):
-            if "log_scale" in components:
-                log_scale = components.get_parameter("log_scale")
-                log_scale.copy_(log_scale.maximum(least[positions].to(log_scale).log().unsqueeze(-1)))
+            for name, log_scale in components.named_parameters():
+                if name == "log_scale":
+                    log_scale.copy_(log_scale.maximum(least[positions].to(log_scale).log().unsqueeze(-1)))
 
     @torch.no_grad()
     def match_marginals(self, probs: Mapping[int, Tensor]) -> None:

@@ -50,7 +50,6 @@ def edit(run: Run, x: Tensor, change: Given, *, known: Given | None = None) -> E
     Raises:
         ValueError: The model cannot edit, no exact value is to be changed, or what is known or wanted is impossible.
     """
-    run.require_images("an edit")
     if not hasattr(run.model, "edit"):
         raise ValueError(f"the model in {run.folder} cannot edit images; train a joint-vae")
     labels = distribution_of_conditions(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -70,7 +71,7 @@ def _answers(run: Run, data: Dataset, batch_size: int, seed: int, *, with_known:
     return values, chances
 
 
-def most_probable(run: Run, answers: list[Tensor]) -> tuple[Tensor, Tensor]:
+def most_probable(run: Run, answers: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """The most probable category, or the mean of a number, and the probability of the category.
 
     Arguments:

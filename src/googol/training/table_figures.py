@@ -55,8 +55,9 @@ def _panel(axis: Axes, condition: Condition, sets: dict[str, Tensor]) -> None:
     every = torch.cat(list(sets.values()))
     low, high = (every.quantile(share).item() for share in (0.005, 0.995))
     for name, values in sets.items():
-        style = "stepfilled" if name == "data" else "step"
-        axis.hist(values.numpy(), bins=BINS, range=(low, high), density=True, histtype=style, color=COLOURS[name])
+        filled = name == "data"
+        heights, edges = torch.histogram(values, BINS, range=(low, high), density=True)
+        axis.stairs(heights.numpy(), edges.numpy(), fill=filled, color=COLOURS[name])
 
 
 TABLE_FIGURES = {"columns": columns}

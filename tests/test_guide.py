@@ -1,4 +1,4 @@
-"""The tutorial from top to bottom as a reader types it: its Python and its commands, on the folder that it makes."""
+"""Pages of the guide from top to bottom as a reader types them: their Python and their commands, on what they make."""
 
 import re
 import shlex
@@ -8,11 +8,12 @@ import urllib.request
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from PIL import Image
 
 from googol.cli import main
 
-PAGE = Path(__file__).parent.parent / "docs" / "tutorial.md"
+GUIDE = Path(__file__).parent.parent / "docs"
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -37,19 +38,38 @@ def explore(folder: str) -> None:
         assert server.wait(20) in (0, 130)
 
 
-def test_the_tutorial_runs(tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GOOGOL_CACHE", str(tmp_path / "cache"))
+
+
+def run(page: str) -> None:
+    """All blocks of a page, in their order."""
     names: dict[str, object] = {}
-    for language, block in BLOCK.findall(PAGE.read_text()):
+    for language, block in BLOCK.findall((GUIDE / page).read_text()):
         if language == "python":
-            exec(compile(block, PAGE.name, "exec"), names)
+            exec(compile(block, page, "exec"), names)
             continue
         for arguments in commands(block):
             if arguments[0] == "explore":
                 explore(arguments[1])
             else:
                 assert main(arguments) == 0
+
+
+def test_a_table_with_holes():
+    run("holes.md")
+    filled, drawn = pd.read_csv("filled.csv"), pd.read_csv("rows.csv")
+    assert len(filled) == 178
+    assert filled[["alcohol", "hue", "cultivar"]].notna().all(axis=None)
+    assert (drawn["cultivar"] == "first").all()
+    assert drawn["alcohol"].between(13.5, 14).all()
+    assert Image.open("RUN/figures/columns.png").size[0] > 600
+
+
+def test_the_tutorial():
+    run("tutorial.md")
     labels = pd.read_csv("labels.csv")
     truth = pd.read_csv("shapes/conditions.csv").set_index("file").loc[labels["file"], "shape"]
     assert labels["shape"].to_numpy()[truth.notna()].tolist() == truth.dropna().tolist()
