@@ -18,7 +18,7 @@ from benchmarks.timing import Job, in_turns, markdown_table, two_threads, write
 from googol.data import Condition
 from googol.experiments import Run, config
 from googol.explorer import Explorer
-from googol.explorer.markup import chances, grid
+from googol.explorer.markup import chances, drawn
 
 SHAPE = (1, 28, 28)
 DIGITS = tuple("0123456789")
@@ -37,18 +37,18 @@ def main() -> None:
         run = Run(Path("RUN"), choice.build(SHAPE, schema).eval(), choice, SHAPE, schema, "mnist")
         explorers[name] = Explorer(run)
 
-    def job(name: str, *, drawn: bool) -> None:
+    def job(name: str, *, with_html: bool) -> None:
         explorer = explorers[name]
         picks = [list(condition.values or ())[:1] if j == 0 else [] for j, condition in enumerate(explorer.conditions)]
         view = explorer.look(picks)
-        if drawn:
-            grid(view, explorer.conditions)
+        if with_html:
+            drawn(view, explorer)
             chances(view.bars)
 
     jobs: dict[str, Job] = {
-        f"{name}, {what}": partial(job, name, drawn=drawn)
+        f"{name}, {what}": partial(job, name, with_html=html)
         for name in explorers
-        for what, drawn in {"answer and pictures": False, "with the HTML": True}.items()
+        for what, html in {"answer and pictures": False, "with the HTML": True}.items()
     }
     times = in_turns(jobs, seconds=20, at_most=100)
     table = markdown_table(["conditions", "ms a choice"], [[name, f"{1e3 * t:.0f}"] for name, t in times.items()])

@@ -109,7 +109,6 @@ def test_questions_measures_and_scores(run: Path, tmp_path: Path, capsys: pytest
         ("edit RUN x.png --set size=large", "an edit needs images"),
         ("plot prior RUN --out x.png", "a picture of the prior of codes needs images"),
         ("plot modes RUN --out x.png", "a picture of modes needs images"),
-        ("explore RUN", "the page needs images"),
         (
             "impute RUN --out x.csv --data digits --split test",
             "digits has images of 1 × 8 × 8, but the run was trained on",

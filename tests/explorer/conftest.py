@@ -46,5 +46,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def table_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the run of a table."""
+    place = tmp_path_factory.mktemp("explorer")
+    random.seed(0)
+    with open(place / "people.csv", "w", newline="") as file:
+        rows = [[random.choice(["red", "brown"]), random.randint(20, 70)] for _ in range(400)]
+        known = [[hair, age, f"{age / 7 + (hair == 'red'):.1f}"] for hair, age in rows]
+        csv.writer(file).writerows([["<hair>", "age", "score"], *known])
+    command = f"train tabular --data {place / 'people.csv'} --out {place / 'RUN'} --epochs 30 prior:tensor-ring"
+    assert main([*command.split(), "--prior.rank", "8"]) == 0
+    return place / "RUN"
+
+
+@pytest.fixture(scope="session")
 def run(folder: Path) -> Run:
     return open_run(folder)

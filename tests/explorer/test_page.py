@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,15 +20,21 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs the browser chro
 PATIENCE = 30_000  # milliseconds
 
 
-@pytest.fixture(scope="module")
-def address(folder: Path) -> Iterator[str]:
-    """Where the page is."""
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Where the page of a run is."""
     command = [sys.executable, "-m", "googol", "explore", str(folder), "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         line = server.stderr.readline()
         yield re.search(r"http://127.0.0.1:\d+", line)[0]
         server.send_signal(2)
         assert server.wait(20) in (0, 130)
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    with served(folder) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +45,12 @@ def browser() -> Iterator["sync_api.Browser"]:
         found.close()
 
 
-def visit(browser, address: str, width: int = 1280) -> "sync_api.Page":
+def visit(browser, address: str, width: int = 1280, shown: str = "#pictures img") -> "sync_api.Page":
     """A new visitor, who has seen the first pictures."""
     page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
     page.set_default_timeout(PATIENCE)
     page.goto(address)
-    page.wait_for_selector("#pictures img")
+    page.wait_for_selector(shown)
     return page
 
 
@@ -88,7 +95,7 @@ def test_a_range_and_its_contradiction(page):
     high = page.get_by_label("number input for size, to").first
     high.fill("2.5")
     high.press("Enter")
-    said(page, "no picture lies in it")
+    said(page, "nothing lies in it")
     sync_api.expect(page.locator("#pictures img")).to_have_count(0, timeout=PATIENCE)
 
 
@@ -255,3 +262,25 @@ def test_every_picture_has_a_text_and_nothing_comes_from_elsewhere(browser, addr
     assert page.locator("img:not([alt])").count() == 0
     assert [url for url in requests if not url.startswith((address, "data:", "blob:"))] == []
     context.close()
+
+
+def test_a_table_is_explored_by_its_rows(browser, table_folder, tmp_path):
+    with served(table_folder) as address:
+        for width in (1280, 390):
+            page = visit(browser, address, width, "#pictures td")
+            overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert page.evaluate(overflow) <= 0
+            page.get_by_label("red").first.check()
+            said(page, "You chose <hair> red")
+            cells = page.locator("#pictures tbody td:first-child")
+            sync_api.expect(cells).to_have_text(["red"] * 16)
+            before = page.locator("#pictures tbody").inner_text()
+            page.get_by_role("button", name="New rows").click()
+            sync_api.expect(page.locator("#pictures tbody")).not_to_have_text(before)
+            with page.expect_download() as download:
+                page.get_by_text("Save these rows").click()
+            download.value.save_as(tmp_path / "rows.csv")
+            rows = list(csv.DictReader((tmp_path / "rows.csv").open()))
+            assert [row["<hair>"] for row in rows] == ["red"] * 16
+            assert page.locator("#one-picture").count() == 0
+            page.context.close()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import threading
 from dataclasses import replace
 
@@ -10,11 +11,11 @@ import torch
 from PIL import Image
 
 from googol.data import DataError, parse_given
-from googol.experiments import Run, ask, config
+from googol.experiments import Run, ask, config, open_run
 from googol.explorer import Explorer, View
 from googol.explorer.choices import ContradictionError, Pick
 from googol.explorer.downloads import grid_file, table_file
-from googol.explorer.markup import chances, escaped, figures, grid
+from googol.explorer.markup import chances, drawn, escaped, figures
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_a_range_that_ends_before_it_begins_is_said_so(explorer):
     view = explorer.look(open_picks(explorer, size=(3.5, 2.5)))
     assert view.doubtful
     assert not len(view.images)
-    assert "no picture lies in it" in view.sentence
+    assert "nothing lies in it" in view.sentence
 
 
 def test_an_end_beyond_the_scale_is_meant_as_it_was_typed(explorer):
@@ -155,6 +156,28 @@ def test_an_upload_is_filled_in_and_a_bad_one_refused(explorer):
             explorer.portrait_of_upload(bad)
 
 
+def test_rows_of_a_table(table_folder):
+    explorer = Explorer(open_run(table_folder))
+    view = explorer.look([["red"], (30.0, 40.0), explorer_range(explorer, 2)], seed=3)
+    assert re.search(
+        "You chose <hair> red and age 30 to 40: .* of the rows that the model imagines are so", view.sentence
+    )
+    assert view.conditions.shape == (16, 3)
+    assert ((view.conditions[:, 1] >= 30) & (view.conditions[:, 1] <= 40)).all()
+    assert [bars.name for bars in view.bars] == ["age", "score"]
+    shown = drawn(view, explorer)
+    assert shown.count("<tr>") == 17
+    assert "&lt;hair&gt;" in shown
+    assert "<hair>" not in shown
+    assert table_file(view, explorer.conditions, numbered=False).decode().splitlines()[0] == "<hair>,age,score"
+    view = explorer.look([[], (60.0, 30.0), explorer_range(explorer, 2)])
+    assert drawn(view, explorer) == '<p class="hint">No rows.</p>'
+
+
+def explorer_range(explorer, number):
+    return explorer.scales[number].low, explorer.scales[number].high
+
+
 def test_files_to_save(explorer):
     view = explorer.look(open_picks(explorer, colour=["green"]))
     assert Image.open(io.BytesIO(grid_file(view))).size[0] > 4 * 8
@@ -167,7 +190,7 @@ def test_files_to_save(explorer):
 def test_every_picture_has_a_text_and_texts_are_escaped(explorer):
     assert "Nothing goes with" in chances((), answered=False)
     view = explorer.look(open_picks(explorer))
-    page = grid(view, explorer.conditions) + figures(explorer.portrait_of_sample(view, 0)) + chances(view.bars)
+    page = drawn(view, explorer) + figures(explorer.portrait_of_sample(view, 0)) + chances(view.bars)
     assert page.count("<img") == page.count('alt="') == 17
     assert 'alt=""' not in page
     assert escaped("<b>{x}$") == "&lt;b&gt;&#123;x&#125;&#36;"

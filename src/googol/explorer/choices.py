@@ -19,7 +19,7 @@ Pick = Sequence[str] | tuple[float, float]
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What a picture shall be like.
+    """What a picture or a row shall be like.
 
     Arguments:
         given: As the model takes it.
@@ -85,7 +85,7 @@ def _of_range(low: float, high: float, condition: Condition, scale: Scale) -> tu
     begins, ends = low > scale.low, high < scale.high
     if low > high and begins and ends:
         raise ContradictionError(
-            f"The range of {condition.name} begins at {scale.text(low)} and ends at {scale.text(high)}, so no picture "
+            f"The range of {condition.name} begins at {scale.text(low)} and ends at {scale.text(high)}, so nothing "
             "lies in it: move one of its ends."
         )
     if low == high and begins and ends:

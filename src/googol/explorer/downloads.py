@@ -20,13 +20,14 @@ def grid_file(view: View) -> bytes:
     return grid_png(view.images, columns=COLUMNS)
 
 
-def table_file(view: View, conditions: tuple[Condition, ...]) -> bytes:
-    """The conditions of the pictures, as the content of a CSV file."""
+def table_file(view: View, conditions: tuple[Condition, ...], *, numbered: bool = True) -> bytes:
+    """The conditions of the pictures, with their numbers, or the rows of a table, as the content of a CSV file."""
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(["picture", *(condition.name for condition in conditions)])
+    writer.writerow([*(["picture"] if numbered else []), *(condition.name for condition in conditions)])
     for number, row in enumerate(view.conditions.tolist(), 1):
-        writer.writerow([number, *(c.decode(value) for c, value in zip(conditions, row, strict=True))])
+        values = [c.decode(value) for c, value in zip(conditions, row, strict=True)]
+        writer.writerow([*([number] if numbered else []), *values])
     return content.getvalue().encode()
 
 

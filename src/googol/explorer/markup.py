@@ -9,7 +9,8 @@ from torch import Tensor
 from googol.data import Condition
 from googol.explorer.bars import Bars
 from googol.explorer.downloads import data_address, grid_file, png_address, table_file
-from googol.explorer.view import Changed, Portrait, View
+from googol.explorer.scales import Scale
+from googol.explorer.view import Changed, Explorer, Portrait, View
 from googol.explorer.words import percent
 
 SHOWN = 12  # bars of one condition; the rest is summed up
@@ -43,10 +44,36 @@ def sentence(text: str, *, doubtful: bool = False) -> str:
     return f'<p class="said{" doubtful" if doubtful else ""}">{unbroken}</p>'
 
 
-def grid(view: View, conditions: tuple[Condition, ...]) -> str:
-    """The pictures of a view as buttons, and links to their files."""
+def drawn(view: View, explorer: Explorer) -> str:
+    """What a view shows: pictures, or rows of a table; with links to their files."""
     if not len(view.images):
-        return '<p class="hint">No pictures.</p>'
+        return f'<p class="hint">No {explorer.things}.</p>'
+    return _rows(view, explorer) if explorer.run.is_table else _grid(view, explorer.conditions)
+
+
+def _rows(view: View, explorer: Explorer) -> str:
+    """The rows of a view as a table, which scrolls by itself."""
+    names = "".join(f'<th scope="col">{escaped(condition.name)}</th>' for condition in explorer.conditions)
+    kinds = list(zip(explorer.conditions, explorer.scales, strict=True))
+    rows = [
+        f"<tr>{''.join(_cell(*each) for each in zip(row, kinds, strict=True))}</tr>" for row in view.conditions.tolist()
+    ]
+    link = _link("Save these rows", "rows.csv", table_file(view, explorer.conditions, numbered=False), "text/csv")
+    region = '<div class="rows" role="region" aria-label="Rows that the model draws" tabindex="0">'
+    table = f"<table><thead><tr>{names}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f'{region}{table}</div><p class="links">{link}</p>'
+
+
+def _cell(number: float, kind: tuple[Condition, Scale | None]) -> str:
+    condition, scale = kind
+    if scale is None:
+        return f"<td>{escaped(condition.decode(number))}</td>"
+    text = min(condition.decode(number), scale.text(number), key=len)  # numbers may have more digits than help
+    return f'<td class="number">{escaped(text)}</td>'
+
+
+def _grid(view: View, conditions: tuple[Condition, ...]) -> str:
+    """The pictures of a view as buttons."""
     buttons = [
         f'<button type="button" data-index="{number}" aria-pressed="false" title="{escaped(caption)}">'
         f"{_picture(image, f'Picture {number + 1} of {len(view.images)}: {caption}')}</button>"

@@ -36,6 +36,7 @@ NAME_GROUPS = """() => {
 
 def build_page(explorer: Explorer) -> gr.Blocks:
     """The page of a run. Whatever a visitor does is kept in a state of his own."""
+    things = explorer.things
     with gr.Blocks(title="googol explorer", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         view: gr.State = gr.State(None)
         gr.HTML(_head(explorer), js_on_load=None)
@@ -45,23 +46,34 @@ def build_page(explorer: Explorer) -> gr.Blocks:
                 picks = [part for number in range(len(explorer.conditions)) for part in _picker(explorer, number)]
                 clear = gr.Button("Choose nothing", size="md")
                 with gr.Group():
-                    temperature = _slider(*VARIETY, 1.0, step=0.1, label="Variety", info="Less: typical. More: daring.")
-                    seed = gr.Number(0, label="Seed", info="The same number, the same pictures.", precision=0)
-            with gr.Column(scale=4, min_width=300):
+                    info = "Less: typical. More: daring."
+                    temperature = _slider(
+                        *VARIETY, 1.0, step=0.1, label="Variety", info=info, visible=not explorer.run.is_table
+                    )
+                    seed = gr.Number(0, label="Seed", info=f"The same number, the same {things}.", precision=0)
+            with gr.Column(scale=4, min_width=300, elem_classes="stays"):
                 gr.HTML("<h2>2. See what the model draws</h2>", js_on_load=None)
                 said = gr.HTML(js_on_load=markup.LIVE_SCRIPT, elem_id="said")
                 pictures = gr.HTML(js_on_load=markup.GRID_SCRIPT, elem_id="pictures")
-                new = gr.Button("New pictures", variant="primary", size="md")
+                new = gr.Button(f"New {things}", variant="primary", size="md")
             with gr.Column(scale=3, min_width=300):
                 gr.HTML("<h2>3. See what goes with it</h2>", js_on_load=None)
                 chances = gr.HTML(js_on_load=None, elem_id="chances")
         _wire_choice(explorer, page, view, picks, (seed, temperature), (said, pictures, chances), new, clear)
-        _one_picture(explorer, view, pictures)
+        if not explorer.run.is_table:
+            _one_picture(explorer, view, pictures)
     return page
 
 
 def _head(explorer: Explorer) -> str:
     names = listed([condition.name for condition in explorer.conditions])
+    if explorer.run.is_table:
+        return (
+            "<h1>What has this model learned?</h1>"
+            "<p>It has seen the rows of a table and learned how its columns go together: "
+            f"<b>{markup.escaped(names)}</b>. Choose what a row shall be like, as much or as little as you want: the "
+            "model draws rows like that, and tells what it expects of the rest.</p>"
+        )
     return (
         "<h1>What has this model learned?</h1>"
         f"<p>It has seen pictures and learned how they go with <b>{markup.escaped(names)}</b>. Choose what a picture "
@@ -132,7 +144,7 @@ def _wire_choice(
         return (
             found,
             said,
-            markup.grid(found, explorer.conditions),
+            markup.drawn(found, explorer),
             markup.chances(found.bars, answered=len(found.images) > 0),
         )
 

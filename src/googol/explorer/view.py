@@ -1,4 +1,4 @@
-"""What the page shows, without the page: pictures with their captions, what the model believes, and sentences."""
+"""What the page shows, without the page: pictures or rows, what the model believes, and sentences."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from googol.explorer.choices import Choice, ContradictionError, Pick, choose, de
 from googol.explorer.scales import Scale, scale_of
 from googol.explorer.words import frequency, listed
 from googol.metrics import evaluating
-from googol.models import JointVAE
+from googol.models import JointVAE, Tabular
 
-PICTURES = 16
+DRAWN = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,8 @@ class View:
     Arguments:
         sentence: The choice, and how probable it is.
         doubtful: Whether the sentence is a warning.
-        images: The pictures, ``(n, channels, height, width)``; none where the choice is impossible.
+        images: The pictures, ``(n, channels, height, width)``; none where the choice is impossible; of a table's rows
+            those of no pixels.
         conditions: Theirs, ``(n, c)``.
         captions: The same in words.
         bars: The distribution of each condition that was not chosen exactly.
@@ -91,13 +92,14 @@ class Explorer:
         run: A finished run.
 
     Raises:
-        ValueError: The model is no joint model of codes and conditions.
+        ValueError: The model is no joint model of codes and conditions, nor one of a table.
     """
 
     def __init__(self, run: Run) -> None:
-        run.require_images("the page")
-        if not isinstance(run.model, JointVAE):
-            raise ValueError(f"the model in {run.folder} cannot do all that the page offers; train a joint-vae")
+        if not isinstance(run.model, JointVAE | Tabular):
+            raise ValueError(
+                f"the model in {run.folder} cannot do all that the page offers; train a joint-vae, or a tabular model"
+            )
         labels = distribution_of_conditions(run)
         self.run = run
         self.conditions = run.conditions
@@ -108,13 +110,18 @@ class Explorer:
         # Random numbers come from PyTorch's only generator: whoever draws has it for himself meanwhile.
         self._lock = threading.Lock()
 
+    @property
+    def things(self) -> str:
+        """What the model draws, in a word: pictures or rows."""
+        return "rows" if self.run.is_table else "pictures"
+
     def look(self, picks: Sequence[Pick], *, seed: int = 0, temperature: float = 1.0) -> View:
         """What belongs to a choice.
 
         Arguments:
             picks: What was picked for each condition.
             seed: Of the pictures.
-            temperature: Of the model's ``generate``.
+            temperature: Of the model's ``generate``; it plays no part in a table.
         """
         nothing = torch.zeros(0, *self.run.image_shape), torch.zeros(0, len(self.conditions))
         try:
@@ -127,12 +134,13 @@ class Explorer:
             sentence = f"You chose {choice.words}. That is impossible for this model: choose less."
             return View(sentence, True, *nothing)
         with self._lock, evaluating(self.run.model, seed=seed):
+            options = {} if self.run.is_table else {"temperature": temperature}
             images, conditions = self.run.model.generate(
-                PICTURES, choice.given.values, within=choice.given.within, temperature=temperature
+                DRAWN, choice.given.values, within=choice.given.within, **options
             )
         captions = tuple(describe(row, self.conditions, self.scales) for row in conditions.tolist())
         bars = tuple(bars_of_answer(answer, self.run, self.scales))
-        return View(_judged(choice, answer), answer.is_rare, images, conditions, captions, bars)
+        return View(_judged(choice, answer, self.things), answer.is_rare, images, conditions, captions, bars)
 
     def portrait_of_sample(self, view: View, index: int) -> Portrait:
         """One of the pictures of a view.
@@ -212,7 +220,7 @@ class Explorer:
             return tuple(bars_of_image(probabilities, self.run, self.scales)), conditions[0]
 
 
-def _judged(choice: Choice, answer: Answer) -> str:
+def _judged(choice: Choice, answer: Answer, things: str) -> str:
     """A possible choice, and how probable it is."""
     probability = math.exp(min(answer.log_prob, 0.0))
     if not choice.words:
@@ -220,6 +228,6 @@ def _judged(choice: Choice, answer: Answer) -> str:
     if answer.is_rare:
         return (
             f"You chose {choice.words}. The model has hardly ever met that: {frequency(probability)} of the "
-            "pictures it imagines are so. What it draws now is a guess, and may not be what you chose."
+            f"{things} it imagines are so. What it draws now is a guess, and may not be what you chose."
         )
-    return f"You chose {choice.words}: {frequency(probability)} of the pictures that the model imagines are so."
+    return f"You chose {choice.words}: {frequency(probability)} of the {things} that the model imagines are so."
