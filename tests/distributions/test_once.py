@@ -48,11 +48,40 @@ def of_directions() -> tuple[Tensor, Tensor]:
     return concentration, VonMisesFisher(direction, concentration).rsample((4,))[:, 0].mean()
 
 
-@pytest.mark.parametrize(
+def of_normalizer() -> tuple[Tensor, Tensor]:
+    model = ring()
+    return next(model.log_cores.parameters()), model().log_normalizer
+
+
+EVERY = pytest.mark.parametrize(
     "make",
-    [lambda: of_values("ring"), lambda: of_values("train"), of_conditions, of_samples, of_mixture, of_directions],
-    ids=["ring", "train", "conditioned", "samples", "mixture", "directions"],
+    [
+        *(lambda: of_values("ring"), lambda: of_values("train"), of_conditions),
+        *(of_samples, of_mixture, of_directions, of_normalizer),
+    ],
+    ids=["ring", "train", "conditioned", "samples", "mixture", "directions", "normalizer"],
 )
+
+
+@EVERY
+@pytest.mark.parametrize("backward", [True, False])
+def test_second_derivatives_are_refused_to_whoever_asks_for_them_alone(
+    make: Callable[[], tuple[Tensor, Tensor]], backward: bool
+):
+    torch.manual_seed(1)
+    leaf, loss = make()
+    (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
+    penalty = gradient.square().sum()
+    with pytest.raises(RuntimeError, match="second derivatives are not known here"):
+        penalty.backward(inputs=[leaf]) if backward else torch.autograd.grad(penalty, leaf, allow_unused=True)
+
+
+def test_a_hessian_is_refused():
+    with pytest.raises(RuntimeError, match="second derivatives are not known here"):
+        torch.autograd.functional.hessian(lambda v: ring()().log_prob(v), torch.zeros(3, dtype=torch.float64))
+
+
+@EVERY
 def test_a_penalty_on_a_gradient_is_refused(make: Callable[[], tuple[Tensor, Tensor]]):
     torch.manual_seed(1)
     leaf, loss = make()

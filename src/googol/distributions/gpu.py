@@ -143,7 +143,8 @@ class TritonProduct(torch.autograd.Function):
     def forward(
         ctx: Any, log_weights: Tensor, log_scale: Tensor, cores: Tensor, lines: int, keep: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        log_weights, log_scale, cores = (x.detach().contiguous() for x in (log_weights, log_scale, cores))
+        given = log_weights, log_scale, cores
+        log_weights, log_scale, cores = (x.detach().contiguous() for x in given)
         (n, rows, components), m = log_weights.shape, cores.shape[-1]
         links = n if keep else 0
         kept, product = cores.new_empty(links, rows, lines, m), cores.new_empty(1, rows, lines, m)
@@ -154,14 +155,14 @@ class TritonProduct(torch.autograd.Function):
         if rows:
             sizes = _sizes(lines, m, components)
             _forward[(rows,)](*tensors, rows, n, components, m, more, small, KEEP=keep, **sizes)
-        ctx.save_for_backward(log_weights, log_scale, cores, kept, totals)
+        ctx.save_for_backward(*given, kept, totals)
         ctx.mark_non_differentiable(log_product, bound)
         return product, log_product.masked_fill(is_lost(torch.ones_like(bound), bound), -torch.inf), bound
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None]:
-        log_weights, log_scale, cores, kept, totals = ctx.saved_tensors
+        log_weights, log_scale, cores, kept, totals = (x.contiguous() for x in ctx.saved_tensors)
         (n, rows, components), m, lines = log_weights.shape, cores.shape[-1], grad.shape[-2]
         of_links = cores.new_empty(n, rows, m * m)
         tensors = log_weights, log_scale, cores, kept, totals, grad.contiguous(), of_links

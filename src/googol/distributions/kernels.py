@@ -297,24 +297,23 @@ class CompiledNormal(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, loc: Tensor, log_scale: Tensor) -> Tensor:
-        given = value, loc, (-log_scale).exp(), log_scale + 0.5 * math.log(2 * math.pi)
-        constants = tuple(x.detach().contiguous() for x in given)
         log_prob = loc.new_empty(*value.shape, loc.shape[-1])
-        CompiledNormal._call(constants, (log_prob, None, None, None))
-        ctx.save_for_backward(*constants)
+        CompiledNormal._call((value, loc, log_scale), (log_prob, None, None, None))
+        ctx.save_for_backward(value, loc, log_scale)
         return log_prob
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        value, loc, *_ = constants = ctx.saved_tensors
-        gradients = torch.empty_like(value), torch.empty_like(loc), torch.empty_like(loc)
-        CompiledNormal._call(constants, (grad.contiguous(), *gradients))
+        value, loc, _ = inputs = ctx.saved_tensors
+        gradients = tuple(x.new_empty(x.shape) for x in (value, loc, loc))
+        CompiledNormal._call(inputs, (grad.contiguous(), *gradients))
         return gradients
 
     @staticmethod
-    def _call(constants: tuple[Tensor, ...], others: tuple[Tensor | None, ...]) -> None:
-        value, loc = constants[:2]
+    def _call(inputs: tuple[Tensor, ...], others: tuple[Tensor | None, ...]) -> None:
+        value, loc, log_scale = (x.detach().contiguous() for x in inputs)
+        constants = value, loc, (-log_scale).exp(), log_scale + 0.5 * math.log(2 * math.pi)
         call("normal", value, (*value.shape, loc.shape[-1], shares(len(value))), (*constants, *others))
 
 

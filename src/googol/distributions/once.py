@@ -15,7 +15,8 @@ MESSAGE = "second derivatives are not known here: the gradients of this distribu
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
     """For the backward of a function that works with gradients recorded by nobody: to differentiate them raises.
 
-    PyTorch's own raises only where the gradient of the output depends on something, which that of a sum does not.
+    PyTorch's own raises only where the gradient of the output depends on something, which that of a sum does not. Here
+    all inputs that the function has saved count, too.
     """
 
     @functools.wraps(backward)
@@ -24,7 +25,8 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
             found = backward(ctx, *gradients)
         if not torch.is_grad_enabled() or torch.compiler.is_compiling():
             return found
-        return tuple(map(_refusing, found)) if isinstance(found, tuple) else _refusing(found)
+        known = [t for t in (*ctx.saved_tensors, *gradients) if t is not None and t.requires_grad]
+        return tuple(_refusing(f, known) for f in found) if isinstance(found, tuple) else _refusing(found, known)
 
     return wrapped
 
@@ -35,27 +37,29 @@ def first_order(value: Tensor) -> Tensor:
     return result
 
 
-def _refusing(gradient: Any) -> Any:
+def _refusing(gradient: Any, known: list[Tensor]) -> Any:
+    """A gradient that depends on all that it was made from, and on something more, so that a plain backward is told."""
     if not isinstance(gradient, Tensor) or not gradient.is_floating_point():
         return gradient
-    return _Refusing.apply(gradient, torch.zeros((), device=gradient.device, requires_grad=True))
+    return _Refusing.apply(gradient, torch.zeros((), device=gradient.device, requires_grad=True), *known)
 
 
 class _Refusing(torch.autograd.Function):
-    """A gradient that counts as depending on something, so that whoever asks for its own gradient is told."""
+    """A gradient that counts as depending on others, so that whoever asks for its own gradient is told."""
 
     @staticmethod
-    def forward(ctx: Any, gradient: Tensor, anchor: Tensor) -> Tensor:
+    def forward(ctx: Any, gradient: Tensor, *known: Tensor) -> Tensor:
         return gradient.view_as(gradient)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> None:
         raise RuntimeError(MESSAGE)
 
 
 class _FirstOrder(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
+        ctx.save_for_backward(value)
         return value.view_as(value)
 
     @staticmethod
