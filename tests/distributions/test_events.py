@@ -238,3 +238,38 @@ def test_unbounded_sides_have_finite_gradients():
     torch.testing.assert_close(log_mass.detach().exp(), torch.tensor(norm.cdf([50, 1, -1])))
     hazard = norm.pdf(1) / norm.cdf([1, -1])
     torch.testing.assert_close(gradient, torch.tensor([0.0, -hazard[0], hazard[1]]))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"within": {2: OneOf([0])}}, {"within": {2: OneOf([1])}}),
+        ({"within": {0: Interval(0, 1)}}, {"value": torch.tensor([5.0, torch.nan, torch.nan])}),
+    ],
+)
+def test_what_contradicts_earlier_events_is_refused(before, after):
+    torch.manual_seed(0)
+    joint = TensorRing([Normal(3), Normal(3), Categorical(4)], rank=3)().condition(**before)
+    with pytest.raises(ValueError, match="conditioned on before"):
+        joint.condition(**after)
+    if "within" in after:
+        with pytest.raises(ValueError, match="what was conditioned on before"):
+            joint.log_prob(torch.full((3,), torch.nan), **after)
+
+
+def test_the_ends_of_an_interval_are_those_that_values_can_have():
+    """In single precision 0.1 is a little more than 0.1."""
+    torch.manual_seed(0)
+    joint = TensorRing([Normal(3), Categorical(2)], rank=2)()
+    value, within = torch.tensor([0.1, torch.nan]), {0: Interval(high=0.1)}
+    assert joint.condition(value, within=within).mean[0] == value[0]
+    assert joint.log_prob(value, within=within).isfinite()
+
+
+@pytest.mark.parametrize("scale", [0.01, 0.1])
+def test_truncated_densities_far_out_are_those_of_double_precision(scale):
+    ring = TensorRing([Normal(1, loc=[0.0], scale=scale)], rank=1)
+    values = (2 + scale**2 * torch.tensor([0.1, 0.5, 1.0, 3.0])).unsqueeze(-1)
+    found = ring().condition(within={0: Interval(low=2.0)}).log_prob(values).double()
+    expected = ring.double()().condition(within={0: Interval(low=2.0)}).log_prob(values.double())
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -299,3 +300,49 @@ def test_bonds_of_a_long_chain_do_not_underflow(boundary):
     torch.testing.assert_close(probs.sum(-1), torch.ones(5))
     with pytest.raises(ValueError, match="a position from -300 to 299"):
         joint.bond_probs(300)
+
+
+def test_values_that_contradict_the_evidence_have_no_components():
+    torch.manual_seed(0)
+    joint = TensorRing([Normal(3), Normal(3), Categorical(4)], rank=3)().condition(
+        torch.tensor([math.nan, math.nan, 1.0])
+    )
+    for ask in (joint.component_probs, lambda value: joint.bond_probs(0, value)):
+        with pytest.raises(ValueError, match="value contradicts the evidence"):
+            ask(torch.tensor([math.nan, math.nan, 2.0]))
+        ask(torch.tensor([0.3, math.nan, 1.0]))
+
+
+def test_an_empty_batch_of_several_subsets():
+    joint = TensorRing([Normal(3), Normal(3), Categorical(4)], rank=3)()
+    assert joint.log_marginals(torch.empty(0, 3), [range(3), range(2)]).shape == (2, 0)
+
+
+def test_half_precision_tells_neighbouring_categories_apart():
+    torch.manual_seed(0)
+    joint = TensorRing([Normal(3), Categorical(400)], rank=3)()
+    values = torch.tensor([[math.nan, 304.0], [0.5, 302.0]])
+    torch.testing.assert_close(joint.log_prob(values.bfloat16()), joint.log_prob(values))
+
+
+class Wide(Normal):
+    """A normal variable with a factor on its width, a setting that its components have in common."""
+
+    def __init__(self, components: int, factor: float) -> None:
+        super().__init__(components)
+        self.factor = factor
+
+    def log_prob(self, parameters, value):
+        return super().log_prob({**parameters, "log_scale": parameters["log_scale"] + math.log(self.factor)}, value)
+
+
+def test_variables_of_one_family_with_settings_of_their_own():
+    start = {"loc": torch.zeros(2), "log_scale": torch.zeros(2)}
+    ring = TensorRing([Wide(2, 1.0), Wide(2, 5.0)], rank=1, cores=[torch.ones(2, 1, 1)] * 2)
+    with torch.no_grad():
+        for components in ring.components:
+            for name, value in start.items():
+                components[name].copy_(value)
+    value = torch.tensor([[3.0, math.nan], [math.nan, 3.0]])
+    expected = torch.stack([torch.distributions.Normal(0.0, scale).log_prob(torch.tensor(3.0)) for scale in (1.0, 5.0)])
+    torch.testing.assert_close(ring().log_prob(value), expected)

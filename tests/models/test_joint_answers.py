@@ -128,3 +128,30 @@ def test_the_weighted_answers_tend_to_bayes_rule():
                 log_joint = torch.stack([over_grid(model, x, each)["log_prob"] for each in asked])
                 torch.testing.assert_close(answers[j][row], log_joint.softmax(0), atol=0.02, rtol=0)
     assert [answer.shape for answer in answers] == [(4, 3), (4, 2)]
+
+
+def test_conditions_count_from_the_end_and_others_are_refused():
+    model = make()
+    drawn = model.generate(50, within={-1: OneOf([1]), -2: OneOf([0, 2])})[1]
+    assert (drawn[:, 1] == 1).all()
+    assert (drawn[:, 0] != 1).all()
+    for wrong in (2, -3):
+        with pytest.raises(ValueError, match=rf"within must be of conditions from -2 to 1, got {wrong}"):
+            model.generate(3, within={wrong: OneOf([0])})
+
+
+def test_half_precision_keeps_conditions_apart():
+    torch.manual_seed(0)
+    ring = TensorRing([NormalVariable(3), Categorical(400)], rank=3)
+    model = JointVAE(ring, Encoder().float(), Decoder().float())
+    x, y = X[:2].float(), torch.tensor([[301.0], [torch.nan]])
+    z = torch.zeros(2, 1, dtype=torch.bfloat16)
+    assert model._condition_probs(z.unsqueeze(0), y)[0][0, 0].argmax() == 301
+    for bound in (model.log_prior(z, y), *model.log_code_and_label(ring(), z, y)):
+        assert bound.dtype == torch.float32
+    assert model.impute(x.bfloat16(), y)[0][0].argmax() == 301
+
+
+def test_no_draws_are_refused():
+    with pytest.raises(ValueError, match="draws must be at least 1, got 0"):
+        make().impute(X, draws=0)

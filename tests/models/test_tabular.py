@@ -102,7 +102,15 @@ def test_components_stay_as_wide_as_rounding_makes_them() -> None:
 
 @pytest.mark.parametrize(
     ("values", "units"),
-    [([1e6, 3.0], 1), ([0.5, 2.25], 100), ([0.1234], 10_000), ([1 / 3], 0), ([-0.1, 20_000.3], 10), ([0.0], 1)],
+    [
+        ([1e6, 3.0], 1),
+        ([0.5, 2.25], 100),
+        ([0.1234], 10_000),
+        ([1 / 3], 0),
+        ([-0.1, 20_000.3], 10),
+        ([0.0], 1),
+        ([400_000.25, 612_345.5], 100),
+    ],
 )
 def test_last_decimals(values: list[float], units: int) -> None:
     assert last_decimal(torch.tensor(values)) == units

@@ -175,3 +175,20 @@ def test_a_prior_of_another_length_is_told(x):
     vae = VAE(StandardNormal(1).double(), posterior, likelihood)
     with pytest.raises(ValueError, match=r"expected a prior of the posterior's 2 latents, got one of \(1,\)"):
         vae.loss(x)
+
+
+def test_a_likelihood_of_single_pixels_is_told():
+    class Pixels(nn.Module):
+        def forward(self, z: torch.Tensor) -> Normal:
+            return Normal(z.mean(-1, keepdim=True).expand(*z.shape[:-1], 8), 1.0)
+
+    class Code(nn.Module):
+        def forward(self, x: torch.Tensor) -> Independent:
+            return Independent(Normal(x[..., :3], 1.0), 1)
+
+    model = VAE(StandardNormal(3), Code(), Pixels())
+    for ask in (model.loss, model.elbo, lambda x: model.importance_bound(x, 2)):
+        with pytest.raises(
+            ValueError, match=r"likelihood must give log p.* of whole images, of the shape .*; got .*5, 8"
+        ):
+            ask(torch.zeros(5, 8))

@@ -257,6 +257,11 @@ class Chain:
         """The chain of some links alone, in the given order, each with its first ``components`` matrices."""
         return self.map(lambda tensor: tensor[links, :components])
 
+    @property
+    def possible(self) -> Tensor:
+        """Which values of each index have any weight, ``(n, N)``."""
+        return self.cores.detach().amax((-2, -1)) > 0
+
     def weighted(self, log_weights: Tensor) -> Chain:
         """The chain with its matrices multiplied by ``exp(log_weights)``, ``(n, N)``."""
         return Chain(self.log_cores.to(self.cores.dtype) + log_weights[..., None, None], self.boundary)

@@ -92,6 +92,7 @@ class EvidenceDistribution(Distribution):
             raise TypeError(f"{name} must be real, got {value.dtype}")
         if not value.is_floating_point():
             value = value.to(self.chain.cores.dtype)
+        value = value.to(torch.promote_types(value.dtype, torch.float32))  # half precision takes neighbours for equal
         if not self._validate_args or torch.compiler.is_compiling():
             return value
         infinite, groups = value.isinf().any(), []
@@ -139,6 +140,17 @@ class EvidenceDistribution(Distribution):
         conflict = (differ & ~full.isnan() & ~evidence.isnan()).any(-1)
         full = torch.where(evidence.isnan(), full, evidence)
         return full.reshape(-1, len(self.chain)), conflict.reshape(-1), shape
+
+    def _consistent_rows(self, value: Tensor | None) -> tuple[Tensor, torch.Size]:
+        """The rows and the batch shape, of values that are checked here.
+
+        Raises:
+            ValueError: They contradict the evidence, or as for ``_check``.
+        """
+        rows, conflict, shape = self._rows(None if value is None else self._check(value, "value"))
+        if conflict is not None and bool(conflict.any()):
+            raise ValueError("value contradicts the evidence that this distribution was conditioned on before")
+        return rows, shape
 
     def _values(self, rows: Tensor, *shape: int) -> Tensor:
         """Rows of all variables as values of this distribution."""

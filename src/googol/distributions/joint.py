@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from googol.distributions import rows as _rows
-from googol.distributions.events import Event
+from googol.distributions.events import Event, Interval
 from googol.distributions.values import ValuesDistribution
 
 
@@ -119,7 +120,7 @@ class TensorRingDistribution(ValuesDistribution):
         along = torch.empty_like(included)
         along[:, self._visible] = included
         result = _rows.log_sums_of_subsets(self.chain, self.emissions, rows, along) - self._log_total()
-        return result.view(-1, *shape).to(torch.promote_types(value.dtype, self.chain.cores.dtype))
+        return result.view(len(subsets), *shape).to(torch.promote_types(value.dtype, self.chain.cores.dtype))
 
     @property
     def log_normalizer(self) -> Tensor:
@@ -141,8 +142,11 @@ class TensorRingDistribution(ValuesDistribution):
         Returns:
             Shape ``(…, n, N)``, with N the largest number of components and zeros beyond a variable's own. It
             carries no gradient.
+
+        Raises:
+            ValueError: As for :meth:`log_prob`, or an entry contradicts the evidence.
         """
-        rows, _, shape = self._rows(None if value is None else self._check(value, "value"))
+        rows, shape = self._consistent_rows(value)
         probs = self.chain.posterior(self.emissions.log_prob(rows))[self._visible]
         return probs.movedim(0, 1).reshape(*shape, *probs.shape[::2])
 
@@ -166,7 +170,7 @@ class TensorRingDistribution(ValuesDistribution):
             Shape ``(…, m)``. It carries no gradient.
 
         Raises:
-            ValueError: The position is out of range, or no bond follows it.
+            ValueError: The position is out of range, or no bond follows it; or an entry contradicts the evidence.
 
         Example:
             >>> import torch
@@ -182,7 +186,7 @@ class TensorRingDistribution(ValuesDistribution):
         link = self._visible[variable]
         if self.chain.boundary == "train" and link == len(self.chain) - 1:
             raise ValueError(f"no bond follows variable {variable}, the last of a train")
-        rows, _, shape = self._rows(None if value is None else self._check(value, "value"))
+        rows, shape = self._consistent_rows(value)
         return self.chain.bond_posterior(self.emissions.log_prob(rows), link).view(*shape, self.chain.rank)
 
     # -- new distributions
@@ -216,9 +220,8 @@ class TensorRingDistribution(ValuesDistribution):
         """
         evidence = self._evidence
         if value is not None:
-            rows, conflict, shape = self._rows(self._check(value, "value"))
-            if conflict is not None and bool(conflict.any()):
-                raise ValueError("value contradicts the evidence that this distribution was conditioned on before")
+            rows, shape = self._consistent_rows(value)
+            self._require_possible(rows)
             evidence = rows.view(*shape, len(self.chain)).to(self.chain.cores.dtype)
         events = {self._visible[position]: event for position, event in self._events(within or {}).items()}
         if not events:
@@ -227,11 +230,25 @@ class TensorRingDistribution(ValuesDistribution):
         log_masses = dict(enumerate(masses))
         for j, event in events.items():
             observed = [] if evidence is None else evidence[..., j].flatten().tolist()
+            if isinstance(event, Interval):  # as the values of a type can reach its ends
+                ends = torch.tensor([event.low, event.high], dtype=self.chain.cores.dtype)
+                event = Interval(*ends.tolist())
             if any(not math.isnan(number) and number not in event for number in observed):
                 raise ValueError(f"the observed value of variable {self._visible.index(j)} does not lie in {event!r}")
             log_masses[j], emissions = emissions.within(j, event)
         chain = self.chain.weighted(torch.stack(list(log_masses.values())))
+        for j in (~chain.possible.any(-1)).nonzero().flatten().tolist():
+            raise ValueError(
+                f"variable {self._visible.index(j)} cannot lie in {events[j]!r}, given what was conditioned on before"
+            )
         return self._with(chain=chain, emissions=emissions, evidence=evidence)
+
+    def _require_possible(self, rows: Tensor) -> None:
+        """Raises a ValueError if numbers lie outside of an interval that was conditioned on before."""
+        for j, variable in enumerate(self.emissions.variables):
+            limited = not variable.is_discrete and isinstance(variable.support, constraints.interval)
+            if limited and not bool((rows[:, j].isnan() | variable.support.check(rows[:, j])).all()):
+                raise ValueError("value contradicts what this distribution was conditioned on before")
 
     def marginal(self, variables: Sequence[int]) -> TensorRingDistribution:
         """The distribution of some of the variables, the others summed out once and for all.

@@ -96,9 +96,9 @@ class TensorRing(nn.Module):
         if sorted(self.order) != list(range(n)):
             raise ValueError(f"order must hold each of the positions 0 … {n - 1} once, got {self.order}")
         # Variables of the same family and size share stacked parameters.
-        kinds: dict[tuple[type, int], list[int]] = {}
+        kinds: dict[tuple[object, ...], list[int]] = {}
         for j, variable in enumerate(self.variables):
-            kinds.setdefault((type(variable), variable.components), []).append(j)
+            kinds.setdefault(variable.kind, []).append(j)
         self._positions = list(kinds.values())
         dtype = torch.get_default_dtype() if dtype is None else dtype
         self.components = nn.ModuleList()

@@ -34,6 +34,7 @@ class Variable(ABC):
     """
 
     is_discrete: ClassVar[bool]
+    """Whether what is seen is the index itself, 0 … N − 1."""
     lengths: ClassVar[tuple[str, ...]] = ()
     """The parameters that are multiplied by u when all values are: a ring learns them in units of the data's spread."""
 
@@ -46,6 +47,12 @@ class Variable(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.components})"
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What variables have in common whose methods take their parameters at once: all but tensors."""
+        settings = {name: value for name, value in vars(self).items() if not isinstance(value, Tensor)}
+        return type(self), *(f"{name}={value!r}" for name, value in sorted(settings.items()))
 
     @property
     @abstractmethod
@@ -218,8 +225,10 @@ class _TruncatedNormal(Normal):
 
     def log_prob(self, parameters: Parameters, value: Tensor) -> Tensor:
         inside = (value >= self.low) & (value <= self.high)
-        log_prob = super().log_prob(parameters, value) - self.log_mass(parameters).to(value.dtype)
-        return log_prob.masked_fill(~inside, -math.inf)
+        # Far out, both are large and nearly equal.
+        double = {name: parameter.double() for name, parameter in parameters.items()}
+        log_prob = super().log_prob(double, value.double()) - self.log_mass(double)
+        return log_prob.to(value.dtype).masked_fill(~inside, -math.inf)
 
     def cdf(self, parameters: Parameters, value: Tensor) -> Tensor:
         return self.log_tails(parameters, value)[0].exp().to(parameters["loc"].dtype)

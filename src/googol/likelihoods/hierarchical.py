@@ -22,6 +22,9 @@ class LatentLayer(nn.Module):
         prior: Called with the codes of all layers above, side by side, the top one first.
         posterior: Called with x and these codes.
 
+    Raises:
+        ValueError: One of them is on the unit sphere, the other not.
+
     Example:
         >>> import torch
         >>> from googol.networks import MLP, JoinedEncoder, MLPEncoder
@@ -38,6 +41,11 @@ class LatentLayer(nn.Module):
 
     def __init__(self, prior: nn.Module, posterior: nn.Module) -> None:
         super().__init__()
+        if getattr(prior, "support", None) is not getattr(posterior, "support", None):
+            raise ValueError(
+                "expected prior and posterior on the same space, but one of them is on the unit sphere: "
+                f"got {type(prior).__name__} and {type(posterior).__name__}"
+            )
         self.prior = prior
         self.posterior = posterior
 

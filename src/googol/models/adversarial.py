@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from googol.distributions.draws import check_count
+from googol.priors import VampPrior
 
 PriorGradient = Literal["pathwise", "score"]
 
@@ -53,6 +54,7 @@ class AdversarialModel(nn.Module, ABC):
     Raises:
         ValueError: There is less than one turn, the gradient is unknown, or the samples of a prior that is learned have
             no pathwise gradient.
+        TypeError: The prior is a VampPrior, which shares the posterior of an autoencoder.
     """
 
     prior: Any
@@ -71,6 +73,8 @@ class AdversarialModel(nn.Module, ABC):
             raise ValueError(f"critic_steps must be at least 1, got {critic_steps}")
         if prior_gradient not in get_args(PriorGradient):
             raise ValueError(f"prior_gradient must be one of {get_args(PriorGradient)}, got {prior_gradient!r}")
+        if isinstance(prior, VampPrior):
+            raise TypeError("prior must not be a VampPrior, which shares the posterior of an autoencoder")
         self.prior, self.generator, self.critic = prior, generator, critic
         self.critic_steps, self.prior_gradient = critic_steps, prior_gradient
         if self._learns_prior and prior_gradient == "pathwise" and not prior().has_rsample:

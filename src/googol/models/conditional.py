@@ -70,7 +70,7 @@ class ConditionalVAE(VAE):
             return x.new_full(shape, math.nan)
         if y.shape != shape:
             raise ValueError(f"y must have the shape {shape}, got {tuple(y.shape)}")
-        return y.to(x.dtype)
+        return y.to(torch.promote_types(x.dtype, torch.float32))  # half precision takes neighbours for equal
 
     def elbo(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The lower bound of log p(x, y_ob) with one draw a row, shape ``(B,)``, in nats.
@@ -205,6 +205,12 @@ class CodedConditionsVAE(ConditionalVAE):
             torch.where(sure.isnan(), each, sure.to(each))
             for sure, each in zip(self.coding.answers(y), said, strict=True)
         ]
+
+
+def check_draws(draws: int) -> None:
+    """Raises a ValueError if a number of draws is below 1."""
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, got {draws}")
 
 
 def check_given(given: Tensor | None, n: int, conditions: int) -> Tensor:

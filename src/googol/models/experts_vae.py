@@ -10,7 +10,7 @@ from torch.distributions import Independent, kl_divergence
 
 from googol.distributions import Event
 from googol.distributions.draws import picture, sample_and_log_prob
-from googol.models.conditional import CodedConditionsVAE, Draws
+from googol.models.conditional import CodedConditionsVAE, Draws, check_draws
 from googol.posteriors import ProductOfExperts
 from googol.priors import StandardNormal
 
@@ -149,6 +149,7 @@ class ExpertsVAE(CodedConditionsVAE):
             For each condition the probabilities of its values, ``(B, N_j)``, or the mean of a number, ``(B, 1)``;
             certainty of those that are known already.
         """
+        check_draws(draws)
         y = self._observed(x, y)
         z = self.posterior(x, y).sample((draws,))
         return self._answers(y, [answer.mean(0) for answer in self.coding.read(self.heads(z)).answers])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from googol.distributions import Event, TensorRing, TensorRingDistribution
 from googol.distributions.draws import mean_code, picture, sample_and_log_prob
 from googol.likelihoods import has_mean
-from googol.models.conditional import ConditionalVAE, Draws, check_given
+from googol.models.conditional import ConditionalVAE, Draws, check_draws, check_given
 from googol.models.reading import constant, log_read_back
 from googol.models.vae import likelihood_and_divergences
 
@@ -205,7 +205,7 @@ class JointVAE(ConditionalVAE):
     @torch.no_grad()
     def _filled_in(self, joint: TensorRingDistribution, z: Tensor, y: Tensor) -> Tensor:
         """The missing categorical conditions of which the model is sure; NaN for all others."""
-        chance, index = joint.component_probs(torch.cat([z, y.to(z.dtype)], -1))[..., self.latents :, :].max(-1)
+        chance, index = joint.component_probs(_beside(z, y))[..., self.latents :, :].max(-1)
         discrete = torch.tensor([v.is_discrete for v in self.prior.variables[self.latents :]], device=y.device)
         return index.to(y.dtype).masked_fill(~(y.isnan() & discrete & (chance >= SURE)), torch.nan)
 
@@ -218,7 +218,7 @@ class JointVAE(ConditionalVAE):
             y: Conditions, ``(B, c)``; NaN = not observed.
         """
         both = range(joint.event_shape[0]), range(self.latents)
-        log_joint, log_code = joint.log_marginals(torch.cat([z, y.to(z.dtype)], -1), both)
+        log_joint, log_code = joint.log_marginals(_beside(z, y), both)
         return log_code, log_joint - log_code
 
     # -- bounds
@@ -226,8 +226,7 @@ class JointVAE(ConditionalVAE):
     def log_prior(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """log p(z, y_ob), with NaN and all of ``None`` summed out."""
         y = z.new_full((self.conditions,), torch.nan) if y is None else y
-        y = y.to(z.dtype).expand(*z.shape[:-1], -1)
-        return self.prior().log_prob(torch.cat([z, y], -1))
+        return self.prior().log_prob(_beside(z, y.expand(*z.shape[:-1], -1)))
 
     def _draw(self, x: Tensor, k: int, y: Tensor) -> Draws:
         """Draws of z from q(z given x), which are no better for what is known of y."""
@@ -248,9 +247,16 @@ class JointVAE(ConditionalVAE):
         Args:
             given: Conditions of shape ``(…, c)``; NaN = left open.
             within: Intervals and sets in which others lie, by the number of the condition.
+
+        Raises:
+            ValueError: There is no such condition, or what is given cannot be.
         """
-        joint = self.prior()
-        events = {self.latents + number: event for number, event in (within or {}).items()}
+        joint, events = self.prior(), dict[int, Event]()
+        for number, event in (within or {}).items():
+            if not -self.conditions <= number < self.conditions:
+                last = self.conditions - 1
+                raise ValueError(f"within must be of conditions from {-self.conditions} to {last}, got {number}")
+            events[self.latents + number % self.conditions] = event
         if given is None:
             return joint.condition(within=events)
         evidence = joint.log_normalizer.new_full((*given.shape[:-1], len(self.prior)), torch.nan)
@@ -335,12 +341,19 @@ class JointVAE(ConditionalVAE):
             For each condition the probabilities of its values, ``(B, N_j)``; for a continuous condition the
             probabilities of its components.
         """
+        check_draws(draws)
         y = self._observed(x, y)
         z = self.posterior(x).sample((draws,))
         return [probs.mean(0) for probs in self._condition_probs(z, y)]
 
     def _condition_probs(self, z: Tensor, y: Tensor) -> list[Tensor]:
         """p(s_j given z and the observed conditions) of every condition, (draws, B, N_j)."""
-        probs = self.prior().component_probs(torch.cat([z, y.to(z.dtype).expand(*z.shape[:-1], -1)], -1))
+        probs = self.prior().component_probs(_beside(z, y.expand(*z.shape[:-1], -1)))
         labels = self.prior.variables[self.latents :]
         return [probs[..., self.latents + j, : label.components] for j, label in enumerate(labels)]
+
+
+def _beside(z: Tensor, y: Tensor) -> Tensor:
+    """Codes and conditions side by side, in single precision at least: in half, neighbours would pass for equal."""
+    dtype = torch.promote_types(z.dtype, torch.float32)
+    return torch.cat([z.to(dtype), y.to(dtype)], -1)

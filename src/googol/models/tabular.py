@@ -173,7 +173,7 @@ def last_decimal(values: Tensor) -> int:
         (1, 100)
     """
     values = values.double()
-    exact = 1e-6 * values.abs().clamp_min(1e-3)  # of single precision
+    exact = 1.2e-7 * values.abs().clamp_min(1e-3)  # of single precision
     for decimals in range(_DECIMALS + 1):
         units = 10**decimals
         if bool(((values - (values * units).round() / units).abs() <= exact).all()):

@@ -219,6 +219,12 @@ class VAE(nn.Module):
         else:
             z, divergence = q.rsample(sample_shape), closed(q)
         log_likelihood, below = likelihood_and_divergences(self.likelihood(z), x)
+        if log_likelihood.shape != divergence.shape:
+            raise ValueError(
+                f"likelihood must give log p(x given z) of whole images, of the shape {tuple(divergence.shape)}; got "
+                f"{tuple(log_likelihood.shape)}: a distribution of single pixels belongs into torch.distributions."
+                "Independent(pixels, 3)"
+            )
         return z, log_likelihood, [divergence, *below]
 
     # -- bounds

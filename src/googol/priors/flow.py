@@ -114,7 +114,9 @@ class FlowPrior(nn.Module):
         base = self.base()
         if (shape := tuple(base.event_shape)) != (self.latents,):
             raise ValueError(f"Expected base to be a prior of {self.latents} latents; got the event shape {shape}.")
-        return NormalizingFlow(self.flow(), base)
+        through = NormalizingFlow(self.flow(), base)
+        through.has_rsample = base.has_rsample  # of zuko's, it is always true
+        return through
 
     @property
     def fit_initial(self) -> Callable[[Tensor], None]:
