@@ -9,7 +9,7 @@ import torch
 from oracles import random_pair, random_values
 from scipy.stats import kstest
 
-from googol.distributions import Interval
+from googol.distributions import Interval, rosenblatt
 
 NAN = math.nan
 KINDS = ["n3", "c2", "n2", "n4", "c3"]
@@ -123,3 +123,15 @@ def test_what_is_refused(joint):
         given.from_scores(torch.full((5,), NAN))
     with pytest.raises(ValueError, match="expected numbers of the shape"):
         joint.condition(LABELS).from_uniform(torch.zeros(3, 5))
+
+
+def test_blocks_of_rows_and_of_samples_give_what_all_give_at_once(joint, monkeypatch):
+    torch.manual_seed(0)
+    given = joint.condition(LABELS)
+    values = given.sample((7,))
+    scores, u = given.to_scores(values), torch.rand(7, 2, 5, dtype=torch.float64)
+    drawn = given.from_uniform(u)
+    for numbers in (1, 5 * 9, 5 * 9 * 6):
+        monkeypatch.setattr(rosenblatt, "_NUMBERS", numbers)
+        torch.testing.assert_close(given.to_scores(values), scores)
+        torch.testing.assert_close(given.from_uniform(u), drawn)

@@ -24,6 +24,7 @@ Choose = Callable[[int, Emissions, Tensor], Tensor]
 
 _HALVINGS = 70
 _WIDEST = 1e5  # values are looked for within so many standard deviations of every component
+_NUMBERS = 2**22  # that the products of the links take at once, about
 _LEAST = -745.0  # the logarithm of the least number of double precision
 
 
@@ -41,14 +42,18 @@ def scores(chain: Chain, emissions: Emissions, rows: Tensor, values: Tensor, wan
     Returns:
         Shape ``(S, R, n)``, in double precision; 0 for what is not wanted or observed.
     """
-    found = torch.zeros_like(values, dtype=torch.float64)
 
-    def note(j: int, emission: Emissions, weights: Tensor) -> Tensor:
-        found[..., j] = torch.where(rows[:, j].isnan(), _score(emission, weights, values[..., j]), 0.0)
-        return values[..., j]
+    def of_block(rows: Tensor, values: Tensor) -> Tensor:
+        found = torch.zeros_like(values, dtype=torch.float64)
 
-    _one_by_one(chain, emissions, rows, len(values), wanted, note)
-    return found
+        def note(j: int, emission: Emissions, weights: Tensor) -> Tensor:
+            found[..., j] = torch.where(rows[:, j].isnan(), _score(emission, weights, values[..., j]), 0.0)
+            return values[..., j]
+
+        _one_by_one(chain, emissions, rows, len(values), wanted, note)
+        return found
+
+    return _in_blocks(of_block, chain, rows, values)
 
 
 def from_scores(chain: Chain, emissions: Emissions, rows: Tensor, score: Tensor, wanted: Sequence[int]) -> Tensor:
@@ -63,18 +68,32 @@ def from_scores(chain: Chain, emissions: Emissions, rows: Tensor, score: Tensor,
         Shape ``(S, R, n)``, the evidence where a variable is observed.
     """
 
-    def invert(j: int, emission: Emissions, weights: Tensor) -> Tensor:
-        mean, variance = (moment.double() for moment in emission.moments())
-        reach = _WIDEST * variance.sqrt()
-        low = torch.full_like(score[..., j], (mean - reach).min().item())
-        high = torch.full_like(low, (mean + reach).max().item())
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            below = _score(emission, weights, middle) < score[..., j]
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return (low + high) / 2
+    def of_block(rows: Tensor, score: Tensor) -> Tensor:
+        def invert(j: int, emission: Emissions, weights: Tensor) -> Tensor:
+            mean, variance = (moment.double() for moment in emission.moments())
+            reach = _WIDEST * variance.sqrt()
+            low = torch.full_like(score[..., j], (mean - reach).min().item())
+            high = torch.full_like(low, (mean + reach).max().item())
+            for _ in range(_HALVINGS):
+                middle = (low + high) / 2
+                below = _score(emission, weights, middle) < score[..., j]
+                low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+            return (low + high) / 2
 
-    return _one_by_one(chain, emissions, rows, len(score), wanted, invert)
+        return _one_by_one(chain, emissions, rows, len(score), wanted, invert)
+
+    return _in_blocks(of_block, chain, rows, score)
+
+
+def _in_blocks(of_block: Callable[[Tensor, Tensor], Tensor], chain: Chain, rows: Tensor, numbers: Tensor) -> Tensor:
+    """What a function of rows ``(R, n)`` and numbers ``(S, R, n)`` gives, of some of both at once."""
+    size = len(chain) * chain.rank**2  # of the products after each link, of a row, and more than of those before one
+    some_rows = max(1, _NUMBERS // size)
+    some = max(1, _NUMBERS // (size * max(1, min(len(rows), some_rows))))
+    return torch.cat([
+        torch.cat([of_block(*each) for each in zip(rows.split(some_rows), part.split(some_rows, 1), strict=True)], 1)
+        for part in numbers.split(some)
+    ])  # fmt: skip
 
 
 def to_uniform(score: Tensor) -> Tensor:
