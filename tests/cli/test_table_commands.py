@@ -113,6 +113,10 @@ def test_questions_measures_and_scores(run: Path, tmp_path: Path, capsys: pytest
             "impute RUN --out x.csv --data digits --split test",
             "digits has images of 1 × 8 × 8, but the run was trained on",
         ),
+        (
+            "impute RUN --data other.csv --out x.csv",
+            "other.csv has none of the columns that the run was trained on: height",
+        ),
         ("train vae --data TABLE --out x", "a model vae is of images, and TABLE is a table: train a model tabular"),
         ("train tabular --out x", "a model tabular is of a table (.csv or .parquet), and digits has images"),
         ("train tabular --data TABLE --out x --match-parameters 9", "has no networks of a width to choose"),
@@ -125,6 +129,7 @@ def test_what_needs_images_is_refused(
 
     monkeypatch.chdir(tmp_path)
     Image.new("L", (8, 8)).save("x.png")
+    Path("other.csv").write_text("shoe,hat\n42,57.5\n39,55\n")
     names = {"RUN": str(run), "TABLE": str(table)}
     overwrite = ["--overwrite"] if command.split()[0] in ("sample", "score", "plot") else []
     assert main([*(names.get(word, word) for word in command.split()), *overwrite]) == 2

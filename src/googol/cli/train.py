@@ -28,6 +28,7 @@ Examples:
   googol train joint-vae --epochs 60 --warmup-epochs 15 --batch-size 64 --out RUN network:mlp     the embedded digits
   googol train joint-vae --data mnist --missing 0.7 --missing-seed 1 --out RUN prior:tensor-ring --prior.rank 32
   googol train vae --data faces/ --out RUN network:mlp --network.hidden 500 200
+  googol train tabular --data wine.csv --out RUN                                                   a table with holes
   googol train --resume RUN
 
 The model is followed by its choices, PART:CHOICE, each with options of its own; one that is left out has its default.
@@ -48,7 +49,8 @@ class Train(Generic[Choice]):
     model: Annotated[Choice, arg(name="")]
     training: Annotated[TrainingSettings, arg(name="")]
     data: Annotated[str, arg(metavar="NAME|PATH")] = "digits"
-    """name of a data set (see googol data list), an .npz file, or a folder of images with conditions.csv"""
+    """name of a data set (see googol data list), an .npz file, a folder of images with conditions.csv, or of a tabular
+    model a table (.csv or .parquet)"""
     conditions: shared.Text = None
     """names of the conditions to use, separated by commas; by default those that the data set gives"""
     missing: float = 0.0

@@ -255,7 +255,8 @@ class Run:
             data_dir: The folder of the data files.
 
         Raises:
-            ValueError: If the images have another size, or a condition has a value that the run does not know.
+            ValueError: If the images have another size, a condition has a value that the run does not know, or a table
+                has none of its columns.
         """
         name = self.data if data is None else data
         found = load(name, split, data_dir=data_dir, schema=self.schema)
@@ -269,6 +270,8 @@ class Run:
         if wants_dequantized(self.choice):
             found = found.dequantized()
         absent, strange = (sorted(set(a) - set(b)) for a, b in ((names, found.names), (found.names, names)))
+        if self.is_table and not set(names) & set(found.names):
+            raise ValueError(f"{name} has none of the columns that the run was trained on: {', '.join(names)}")
         if absent and strange:  # a name may be misspelt
             warnings.warn(
                 f"{name} has no condition {', '.join(absent)}, which is missing for all that is in it; it has "
