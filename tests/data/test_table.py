@@ -52,10 +52,11 @@ def test_parquet_is_read_like_csv(tmp_path: Path) -> None:
     np.testing.assert_array_equal(other.conditions, whole.conditions)
 
 
+@pytest.mark.filterwarnings("error")
 def test_what_a_model_knows_of_columns_counts(tmp_path: Path) -> None:
     """A single row says little of its columns, and may lack one."""
     schema = (Condition("colour", ("blue", "red")), Condition("weight", None), Condition("legs", ("0", "1", "2")))
-    path = write(tmp_path, "weight,legs,colour", "3,2.0,")
+    path = write(tmp_path, "weight,id,legs,colour", "3,x,2.0,")
     data = load(path, "all", schema=schema)
     assert data.names == ("weight", "legs", "colour")
     assert data.conditions[0, :2].tolist() == [3, 2]

@@ -77,7 +77,8 @@ def encoded(
         columns: Texts, ``(n,)`` each, by name.
         path: The file.
         wanted: The names that are asked for; by default all.
-        schema: What some columns are known to stand for, whatever is in them, and however little.
+        schema: What some columns are known to stand for, whatever is in them, and however little. If all of these are
+            there, others are not looked at.
 
     Raises:
         DataError: A column cannot be a condition or what it is declared to be, or what is declared is no column.
@@ -88,6 +89,8 @@ def encoded(
         if name not in columns:
             raise DataError(f"{beside}: {unknown(f'column of {path.name}', name, columns)}")
     known = {condition.name: condition for condition in schema}
+    if known and known.keys() <= columns.keys():  # nothing is lacking that could be misspelt
+        wanted = known
     found = []
     try:
         for name, column in columns.items():
