@@ -123,6 +123,8 @@ def test_runs_that_cannot_be_opened(folder: Path, tmp_path: Path, change: str, m
             ["train", "gan", "--out", "new", "--labels", "5"],
             "--labels hides conditions, and this kind of",
         ),
+        (["train", "gan", "--out", "new", "--labelled-per-batch", "5"], "needs a model of conditions"),
+        (["train", "joint-vae", "--out", "new", "--labelled-per-batch", "-1"], "labelled_per_batch to be at least 0"),
         (["train", "joint-vae", "--out", "new", "--labels", "-3"], "labels must be at least 1, got -3"),
         (["train", "joint-vae", "--out", "new", "--labels", "9", "--missing", "0.5"], "say one of them"),
         (["train", "joint-vae", "--out", "new", "likelihood:autoregressive"], "consistency_weight must be 0"),

@@ -1,5 +1,7 @@
 """Single steps."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -7,6 +9,7 @@ from lightning_fabric.plugins.precision import MixedPrecision
 from tiny_run import TinyVAE, tiny_data
 from torch import Tensor
 
+from googol.data import Condition, Dataset
 from googol.distributions import Categorical, Normal, TensorRing
 from googol.likelihoods import Bernoulli
 from googol.models import JointVAE
@@ -120,3 +123,32 @@ def test_a_compiled_loss_is_the_same_before_and_after_the_warm_up(monkeypatch) -
     for plain, other in zip(terms[:2], terms[2:], strict=True):
         torch.testing.assert_close(other, plain, rtol=1e-4, atol=1e-5)
     assert set(terms[0]) < set(terms[1])  # the ring has a gradient after the warm-up
+
+
+class Seen(torch.nn.Module):
+    """Notes the conditions of every batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.batches = torch.nn.Parameter(torch.zeros(())), []
+
+    def loss(self, x, y):
+        self.batches.append(y)
+        return {"loss": self.weight + x.mean()}
+
+
+def test_every_batch_has_images_with_known_conditions():
+    data = tiny_data(40)
+    conditions = torch.full((40, 2), torch.nan)
+    conditions[7, 0], conditions[30, 1] = 1.0, 2.0
+    data = Dataset("few", data.images, conditions, (Condition("a", None), Condition("b", None)))
+    model, options = Seen(), TrainingSettings(labelled_per_batch=6, accelerator="cpu")
+    learner = Learner(Fabric(accelerator="cpu", devices=1), model, data, options, total_steps=10)
+    for step in range(20):
+        learner.gradient(torch.arange(10, 20), step)
+    assert all(len(y) == 16 and y[:10].isnan().all() and (~y[10:].isnan()).any(1).all() for y in model.batches)
+    drawn = torch.cat([y[10:] for y in model.batches])
+    assert 30 < (drawn[:, 0] == 1).sum() < 90
+    unknown = replace(data, conditions=torch.full((40, 2), torch.nan))
+    with pytest.raises(ValueError, match="labelled_per_batch needs images with known conditions, and few has none"):
+        Learner(Fabric(accelerator="cpu", devices=1), model, unknown, options, total_steps=10)

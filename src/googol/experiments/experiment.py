@@ -69,6 +69,10 @@ class Experiment:
             raise ValueError(f"match_parameters must be at least 1, got {self.match_parameters}")
         if self.missing_seed < 0:
             raise ValueError(f"missing_seed must be at least 0, got {self.missing_seed}")
+        if self.training.labelled_per_batch and not self.model.takes_conditions:
+            raise ValueError(
+                "labelled_per_batch (--labelled-per-batch) needs a model of conditions, and this kind knows none"
+            )
         warmup = getattr(self.model, "warmup_epochs", 0)
         if warmup >= self.training.epochs:
             raise ValueError(

@@ -32,6 +32,9 @@ class BatchLoss(nn.Module):
     def __init__(self, model: Any, data: Dataset, settings: TrainingSettings) -> None:
         super().__init__()
         self.model, self.data, self.settings = model, data, settings
+        self.labelled = (~data.conditions.isnan()).any(1).nonzero().flatten()
+        if settings.labelled_per_batch and not len(self.labelled):
+            raise ValueError(f"labelled_per_batch needs images with known conditions, and {data.name} has none")
         # Batches have two sizes at most: a graph for each is faster than one for all.
         self.loss = torch.compile(model.loss, dynamic=False) if settings.compile else model.loss
 
@@ -41,6 +44,9 @@ class BatchLoss(nn.Module):
         Raises:
             ValueError: If a term is not a scalar, or there is no "loss".
         """
+        if more := self.settings.labelled_per_batch:
+            drawn = torch.randint(len(self.labelled), (more,), device=index.device)
+            index = torch.cat([index, self.labelled[drawn]])
         x = augmented(self.data.pixels(index), mirror=self.settings.mirror, shift=self.settings.shift)
         y = self.data.conditions[index]
         terms: dict[str, Tensor] = self.loss(x, y, *([] if player is None else [player]))

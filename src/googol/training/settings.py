@@ -41,6 +41,8 @@ class TrainingSettings:
     """whether each image is mirrored, left to right, half of the times that it comes"""
     shift: int = 0
     """largest number of pixels by which each image is shifted every time it comes"""
+    labelled_per_batch: int = 0
+    """images with a known condition that every batch has besides, drawn at random; for few labels"""
     patience: int | None = None
     """epochs without a better validation loss after which training stops; by default never"""
     time_budget: float | None = None
@@ -65,7 +67,7 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "devices", "log_every", "patience", "figure_every"):
             self._require(name, 1)
-        for name in ("warmup_steps", "shift", "seed", "checkpoint_every_seconds"):
+        for name in ("warmup_steps", "shift", "labelled_per_batch", "seed", "checkpoint_every_seconds"):
             self._require(name, 0)
         for name in ("learning_rate", "prior_learning_rate", "gradient_clip", "time_budget"):
             self._require(name, 0, strictly=True)
