@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from googol.experiments.config.common import ImageShape, require_conditions
+from googol.experiments.config.common import ImageShape
 from googol.experiments.config.priors import JointPrior, TensorRing
 
 if TYPE_CHECKING:
@@ -36,5 +36,6 @@ class Tabular:
         """
         from googol.models import Tabular as Model
 
-        require_conditions("tabular", schema)
+        if not schema:
+            raise ValueError("a model tabular needs a table with columns to learn, and none is left")
         return Model(self.prior.build_joint(0, schema))
