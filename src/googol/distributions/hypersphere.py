@@ -24,6 +24,15 @@ class _UnitSphere(constraints.Constraint):
 unit_sphere = _UnitSphere()
 
 
+def require_same_space(prior: object, posterior: object) -> None:
+    """Raises a ValueError if one of two parts has codes on the unit sphere, as its ``support`` says, the other not."""
+    if getattr(prior, "support", None) is not getattr(posterior, "support", None):
+        raise ValueError(
+            "expected prior and posterior on the same space, but one of them is on the unit sphere: "
+            f"got {type(prior).__name__} and {type(posterior).__name__}"
+        )
+
+
 def log_area(dim: int) -> float:
     r"""The logarithm of :math:`2 \pi^{d/2} / \Gamma(d/2)`, the area of the unit sphere in d dimensions."""
     return math.log(2) + dim / 2 * math.log(math.pi) - math.lgamma(dim / 2)

@@ -14,6 +14,7 @@ from torch.distributions import constraints
 from googol.distributions import rows as _rows
 from googol.distributions.events import Event, Interval
 from googol.distributions.values import ValuesDistribution
+from googol.distributions.variables import rounded
 
 
 class TensorRingDistribution(ValuesDistribution):
@@ -231,8 +232,7 @@ class TensorRingDistribution(ValuesDistribution):
         for j, event in events.items():
             observed = [] if evidence is None else evidence[..., j].flatten().tolist()
             if isinstance(event, Interval):  # as the values of a type can reach its ends
-                ends = torch.tensor([event.low, event.high], dtype=self.chain.cores.dtype)
-                event = Interval(*ends.tolist())
+                event = Interval(*(rounded(end, self.chain.cores.dtype) for end in (event.low, event.high)))
             if any(not math.isnan(number) and number not in event for number in observed):
                 raise ValueError(f"the observed value of variable {self._visible.index(j)} does not lie in {event!r}")
             log_masses[j], emissions = emissions.within(j, event)

@@ -188,14 +188,14 @@ class Normal(Variable):
     def within(self, parameters: Parameters, event: Event) -> tuple[Tensor, Variable, Parameters]:
         if not isinstance(event, Interval):
             raise ValueError(f"a continuous variable lies in an Interval(low, high), got {event!r}")
-        low, high = (_rounded(bound, parameters["loc"].dtype) for bound in (event.low, event.high))
+        low, high = (rounded(bound, parameters["loc"].dtype) for bound in (event.low, event.high))
         if not low < high:
             raise ValueError(f"an interval of a continuous variable must have low < high, got {event!r}")
         variable = _TruncatedNormal(self.components, low, high)
         return variable.log_mass(parameters), variable, parameters
 
 
-def _rounded(bound: float, dtype: torch.dtype) -> float:
+def rounded(bound: float, dtype: torch.dtype) -> float:
     """A bound as the values of a type can reach it."""
     return torch.tensor(bound, dtype=dtype).item()
 

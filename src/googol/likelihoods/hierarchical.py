@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from googol.distributions.draws import mean_code, sample_and_log_prob
+from googol.distributions.hypersphere import require_same_space
 from googol.likelihoods.autoregressive import Autoregressive
 
 
@@ -41,11 +42,7 @@ class LatentLayer(nn.Module):
 
     def __init__(self, prior: nn.Module, posterior: nn.Module) -> None:
         super().__init__()
-        if getattr(prior, "support", None) is not getattr(posterior, "support", None):
-            raise ValueError(
-                "expected prior and posterior on the same space, but one of them is on the unit sphere: "
-                f"got {type(prior).__name__} and {type(posterior).__name__}"
-            )
+        require_same_space(prior, posterior)
         self.prior = prior
         self.posterior = posterior
 

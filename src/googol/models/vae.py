@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 from googol.distributions.draws import check_count, mean_code, picture, sample_and_log_prob
+from googol.distributions.hypersphere import require_same_space
 from googol.priors import StandardNormal
 
 Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
@@ -81,13 +82,8 @@ class VAE(nn.Module):
         free_bits: float = 0.0,
     ) -> None:
         super().__init__()
-        supports = [getattr(part, "support", None) for part in (prior, posterior)]
-        if supports[0] is not supports[1]:
-            raise ValueError(
-                "expected prior and posterior on the same space, but one of them is on the unit sphere: "
-                f"got {type(prior).__name__} and {type(posterior).__name__}"
-            )
-        if supports[0] is not None and warmup_epochs:
+        require_same_space(prior, posterior)
+        if getattr(prior, "support", None) is not None and warmup_epochs:
             raise ValueError(
                 f"warmup_epochs must be 0 on the unit sphere, where no code is normal, got {warmup_epochs}"
             )
