@@ -65,6 +65,12 @@ def test_what_a_model_knows_of_columns_counts(tmp_path: Path) -> None:
         load(write(tmp_path, "legs", "4"), "all", schema=schema)
 
 
+def test_a_hole_is_no_second_entry(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="'legs' has no two different entries"):
+        data = load(write(tmp_path, "legs,weight", "4,1.5", "NA,2", "4,3"), "all")
+    assert data.names == ("weight",)
+
+
 @pytest.mark.parametrize(
     ("rows", "split", "message"),
     [

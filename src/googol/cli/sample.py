@@ -13,7 +13,7 @@ from torch import Tensor
 from tyro.conf import UseAppendAction, arg
 
 from googol.cli import arguments as shared
-from googol.data import Given, parse_given, unknown
+from googol.data import Given, decoded, parse_given, unknown
 from googol.experiments import Run, open_run
 from googol.experiments.questions import is_rare
 from googol.metrics import evaluating
@@ -113,8 +113,7 @@ def _table(run: Run, rows: Tensor) -> bytes:
     """Rows in the form of the user's own table."""
     from pandas import DataFrame
 
-    columns = zip(run.conditions, rows.T.tolist(), strict=True)
-    return DataFrame({c.name: map(c.decode, column) for c, column in columns}).to_csv(index=False).encode()
+    return DataFrame(decoded(run.conditions, rows)).to_csv(index=False).encode()
 
 
 def _arrays(run: Run, images: Tensor, conditions: Tensor) -> bytes:

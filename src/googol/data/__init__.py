@@ -11,7 +11,7 @@ from googol.data.given import Given, parse_given
 from googol.data.images import load_image
 from googol.data.names import unknown
 from googol.data.splits import SPLITS
-from googol.data.table import ALL, is_table, load_table, read_conditions
+from googol.data.table import ALL, decoded, is_table, load_table, read_conditions
 
 __all__ = [
     "ALL",
@@ -24,6 +24,7 @@ __all__ = [
     "augmented",
     "available",
     "batches",
+    "decoded",
     "folders",
     "get",
     "is_table",

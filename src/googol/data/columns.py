@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -99,10 +100,10 @@ def encoded(
             elif name in declared:
                 found.append((declared[name], _encoded(declared[name], column, f"as {beside.name} declares it")))
                 _require_entries(name, ~np.isnan(found[-1][1]))
-            elif wanted is None and (reason := _tells_nothing(column)):
+            elif wanted is None and (reason := _tells_nothing(_column(column))):
                 warnings.warn(f"{path}: {name!r} {reason}, so the column is left out", stacklevel=3)
             elif wanted is None or name in wanted:
-                found.append(_condition(name, column))
+                found.append(_condition(name, _column(column)))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
     rows = len(next(iter(columns.values()), ()))
@@ -146,33 +147,51 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _tells_nothing(texts: np.ndarray) -> str:
+class _Column(NamedTuple):
+    """What the entries of a column that is not declared look like."""
+
+    texts: np.ndarray  # (n,)
+    known: np.ndarray  # (n,) bool
+    is_number: np.ndarray  # (n,) bool
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether all entries that are there are numbers."""
+        return bool(self.is_number[self.known].all())
+
+
+def _column(texts: np.ndarray) -> _Column:
+    known, is_number = _known(texts), np.array([_is_number(text) for text in texts], bool)
+    if is_number.any() and all(text.lower() in MISSING_NUMBERS for text in texts[known & ~is_number]):
+        known = is_number
+    return _Column(texts, known, is_number)
+
+
+def _tells_nothing(column: _Column) -> str:
     """Why a column that nobody asked for is left out; empty if it is not."""
-    known = texts[_known(texts)]
-    distinct, is_number = set(known), np.array([_is_number(text) for text in known], bool)
-    if len(distinct) < 2:
+    known = column.texts[column.known]
+    distinct = len(set(known))
+    if distinct < 2:
         return "has no two different entries"
-    if any(text.lower() not in MISSING_NUMBERS for text in known[~is_number]):
-        many = len(distinct) > max(MOST_CATEGORIES, len(known) / 2)
-        return f"has {len(distinct)} different texts in {len(known)} rows, as names have" if many else ""
-    counted = np.sort(known[is_number].astype(float)) - np.arange(is_number.sum())
-    is_count = len(counted) == len(texts) > MOST_CATEGORIES and counted[0] in (0, 1) and np.ptp(counted) == 0
+    if not column.is_numeric:
+        many = distinct > max(MOST_CATEGORIES, len(known) / 2)
+        return f"has {distinct} different texts in {len(known)} rows, as names have" if many else ""
+    counted = np.sort(known.astype(float)) - np.arange(len(known))
+    is_count = len(known) == len(column.texts) > MOST_CATEGORIES and counted[0] in (0, 1) and np.ptp(counted) == 0
     return "counts the rows" if is_count else ""
 
 
-def _condition(name: str, texts: np.ndarray) -> tuple[Condition, np.ndarray]:
+def _condition(name: str, column: _Column) -> tuple[Condition, np.ndarray]:
     """What a column that is not declared is, and its entries as numbers."""
-    known, codes = _known(texts), np.full(len(texts), np.nan)
+    texts, known, is_number = column
+    codes = np.full(len(texts), np.nan)
     _require_entries(name, known)
-    is_number = np.array([_is_number(text) for text in texts])
-    others = sorted(set(texts[known & ~is_number]))
-    if others and is_number.any() and all(text.lower() in MISSING_NUMBERS for text in others):
-        known, others = is_number, []
-    if others:
+    if not column.is_numeric:
         categories, codes[known] = np.unique(texts[known].astype(str), return_inverse=True)
         if 2 * is_number.sum() > known.sum():
+            other = min(texts[known & ~is_number])
             warnings.warn(
-                f"most entries of {name!r} are numbers, but {others[0]!r} is not, so it has {len(categories)} "
+                f"most entries of {name!r} are numbers, but {other!r} is not, so it has {len(categories)} "
                 "categories: leave a cell empty where a number is missing",
                 stacklevel=4,
             )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from googol.data.columns import encoded, read_csv, require_distinct
 from googol.data.dataset import Condition, Dataset
@@ -14,7 +15,7 @@ from googol.data.files import DataError
 from googol.data.names import unknown
 from googol.data.splits import divide, members
 
-__all__ = ["ALL", "Table", "is_table", "load_table", "read_conditions"]
+__all__ = ["ALL", "Table", "decoded", "is_table", "load_table", "read_conditions"]
 
 ALL = "all"  # the split of a table that has every row, in the order of the file
 PARQUET = (".parquet", ".pq")
@@ -91,6 +92,24 @@ def _read_parquet(path: Path) -> dict[str, np.ndarray]:
         name: np.array([str(x).strip() if there else "" for x, there in zip(column, has, strict=True)], object)
         for name, (_, column), has in zip(names, table.items(), known.T, strict=True)
     }
+
+
+def decoded(schema: Sequence[Condition], rows: Tensor) -> dict[str, list[str]]:
+    """Columns of texts by their names, as a file has them: :func:`load_table` reads the numbers back.
+
+    Args:
+        schema: What the columns stand for.
+        rows: Numbers, ``(n, c)``, NaN = missing, which is written as an empty text.
+
+    Raises:
+        ValueError: A number stands for no value of its condition.
+
+    Example:
+        >>> decoded([Condition("hair", ("brown", "red")), Condition("age")], torch.tensor([[1, 31.5], [0, torch.nan]]))
+        {'hair': ['red', 'brown'], 'age': ['31.5', '']}
+    """
+    columns = zip(schema, rows.T.tolist(), strict=True)
+    return {condition.name: [condition.decode(number) for number in column] for condition, column in columns}
 
 
 class Table(NamedTuple):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from googol.data import Dataset
+from googol.data import Dataset, decoded
 from googol.experiments.run import Run
 from googol.metrics import Accuracy, agreement, evaluating
 from googol.metrics.accuracy import unseen
@@ -53,10 +53,10 @@ def impute(run: Run, data: Dataset, *, batch_size: int = 500, seed: int = 0) -> 
     imputed, chance = (torch.where(known, *pair) for pair in zip(alone, both, strict=True))
     filled = torch.where(data.conditions.isnan(), imputed, data.conditions)
     table = DataFrame({"row": range(len(data)), **({"file": data.files} if data.files else {})})
-    for column, condition in enumerate(run.conditions):
-        for name, numbers in [(condition.name, filled), (f"{condition.name}_imputed", imputed)]:
-            table[name] = [condition.decode(number) for number in numbers[:, column].tolist()]
-        table[f"{condition.name}_probability"] = chance[:, column].double().numpy().round(6)
+    said = decoded(run.conditions, imputed)
+    for column, (name, texts) in enumerate(decoded(run.conditions, filled).items()):
+        table[name], table[f"{name}_imputed"] = texts, said[name]
+        table[f"{name}_probability"] = chance[:, column].double().numpy().round(6)
     return table, agreement(alone[0], data.conditions, run.conditions)
 
 

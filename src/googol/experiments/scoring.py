@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from googol.data import Dataset, permutation
+from googol.data import Dataset, decoded, permutation
 from googol.experiments.imputation import most_probable
 from googol.experiments.run import Run
 from googol.metrics import auroc, evaluating, importance_bounds, importance_impute, log_likelihoods, typicality
@@ -69,10 +69,10 @@ class Scores:
                 "uncertain": self.uncertain.numpy(),
             }
         )
-        for column, condition in enumerate(() if run.is_table else run.conditions):
-            said = self.values[:, column].tolist()
-            table[f"{condition.name}_imputed"] = [condition.decode(number) for number in said]
-            table[f"{condition.name}_probability"] = self.probabilities[:, column].double().numpy().round(6)
+        said = {} if run.is_table else decoded(run.conditions, self.values)
+        for column, (name, texts) in enumerate(said.items()):
+            table[f"{name}_imputed"] = texts
+            table[f"{name}_probability"] = self.probabilities[:, column].double().numpy().round(6)
         return table
 
 

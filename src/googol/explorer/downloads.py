@@ -8,7 +8,7 @@ import io
 
 from torch import Tensor
 
-from googol.data import Condition
+from googol.data import Condition, decoded
 from googol.explorer.view import View
 from googol.training import grid_png, image_grid
 
@@ -23,11 +23,9 @@ def grid_file(view: View) -> bytes:
 def table_file(view: View, conditions: tuple[Condition, ...], *, numbered: bool = True) -> bytes:
     """The conditions of the pictures, with their numbers, or the rows of a table, as the content of a CSV file."""
     content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow([*(["picture"] if numbered else []), *(condition.name for condition in conditions)])
-    for number, row in enumerate(view.conditions.tolist(), 1):
-        values = [c.decode(value) for c, value in zip(conditions, row, strict=True)]
-        writer.writerow([*([number] if numbered else []), *values])
+    columns = [[name, *texts] for name, texts in decoded(conditions, view.conditions).items()]
+    numbers = [["picture", *range(1, len(view.conditions) + 1)]] if numbered else []
+    csv.writer(content, lineterminator="\n").writerows(zip(*numbers, *columns, strict=True))
     return content.getvalue().encode()
 
 
