@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import warnings
+from types import ModuleType
 from typing import Literal
 
 import torch
@@ -25,6 +27,7 @@ _KEPT = 2**22
 _LOG_WEIGHTS = 2**19
 _LOG_WEIGHTS_OF_VECTORS = 2**20  # a link of theirs is many calls, which cost less the more rows share them
 _ON_DEVICE = 2**29  # numbers kept at a time on a GPU, where it is memory alone that counts
+_PRODUCTS_ON_DEVICE = 2**11  # of matrices at a time that keep a GPU busy
 # The compiled kernel forms the matrices of a train too, which large matrix products of all rows with the cores avoid.
 _LARGEST_COMPILED_TRAIN = 64
 
@@ -67,13 +70,10 @@ def product(
         parts = kernels.CompiledProduct.apply(log_weights, log_scale, cores, _lines(cores, boundary))
         product, total, bound = _joined(*parts)
         return product, total + shift, bound
-    if _has_triton() and cores.is_cuda:
-        from googol.distributions import gpu
-
-        if gpu.available(cores):
-            log_weights, log_scale, shift = _of_same_type(log_weights, log_scale, cores)
-            parts = gpu.TritonProduct.apply(log_weights, log_scale, cores, _lines(cores, boundary), keep)
-            return parts[0][0], parts[1][0] + shift, parts[2][0]
+    if cores.is_cuda and (gpu := _gpu()) is not None and gpu.available(cores):
+        log_weights, log_scale, shift = _of_same_type(log_weights, log_scale, cores)
+        parts = gpu.TritonProduct.apply(log_weights, log_scale, cores, _lines(cores, boundary), keep)
+        return parts[0][0], parts[1][0] + shift, parts[2][0]
     log_weights = log_weights + log_scale.unsqueeze(1).to(log_weights.dtype)
     if boundary == "ring":
         return _side_by_side(log_weights, cores, keep)
@@ -117,8 +117,16 @@ def log_sum_of_normals(
 
 
 @functools.cache
-def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
+def _gpu() -> ModuleType | None:
+    """The module of the kernels for GPUs; None without Triton."""
+    if importlib.util.find_spec("triton") is None:
+        return None
+    try:
+        from googol.distributions import gpu
+    except Exception as error:  # an installation may be broken in many ways
+        warnings.warn(f"without the kernels for GPUs, since Triton cannot be imported: {error}", stacklevel=2)
+        return None
+    return gpu
 
 
 def _lines(cores: Tensor, boundary: Boundary) -> int:
@@ -135,9 +143,10 @@ def _of_same_type(log_weights: Tensor, log_scale: Tensor, cores: Tensor) -> tupl
     return (log_weights - shift).to(cores.dtype), torch.zeros_like(log_scale), shift.double().sum((0, 2))
 
 
-def _segments(n: int, rows: int, m: int) -> int:
+def _segments(n: int, rows: int, m: int, *, on_device: bool) -> int:
     """How many parts of a chain are multiplied side by side: more where the rows alone are too few."""
-    wanted = max(1, min(n, round(_SIDE_BY_SIDE / max(1, rows * m * m))))
+    enough = _PRODUCTS_ON_DEVICE if on_device else _SIDE_BY_SIDE / (m * m)
+    wanted = max(1, min(n, round(enough / max(1, rows))))
     return -(-n // -(-n // wanted))
 
 
@@ -150,7 +159,7 @@ def _side_by_side(log_weights: Tensor, cores: Tensor, keep: bool) -> tuple[Tenso
     n, rows, components = log_weights.shape
     rank = cores.shape[-1]
     m = _padded_rank(rank)
-    segments = _segments(n, rows, m)
+    segments = _segments(n, rows, m, on_device=cores.is_cuda)
     length = -(-n // segments)
     if m > rank:
         cores = torch.nn.functional.pad(cores, (0, m - rank, 0, m - rank))

@@ -19,7 +19,9 @@ from googol.distributions.kernels import wanted
 from googol.distributions.once import once_differentiable
 from googol.distributions.products import discarded, finite, is_lost, saturate
 
-LARGEST_RANK = 64  # of which a product and a matrix fit the registers of a program
+LARGEST_RANK = 64  # above 32 a product and a matrix do not all fit the registers of a program
+# Sizes that change from call to call, such as that of the last batch: another value needs no other kernel.
+SIZES = ("rows", "links", "components", "m")
 
 
 @triton.jit
@@ -39,12 +41,11 @@ def _link(log_weights, log_scale, cores, place, components, m, M: tl.constexpr, 
 
 @triton.jit
 def _times(left, matrix, RING: tl.constexpr):  # type: ignore[no-untyped-def]
-    if RING:
-        return tl.dot(left, matrix, input_precision="ieee")
-    return tl.sum(tl.trans(left) * matrix, 0)[None, :]
+    # One return: a second would have another type, which the compiler refuses.
+    return tl.dot(left, matrix, input_precision="ieee") if RING else tl.sum(tl.trans(left) * matrix, 0)[None, :]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def _forward(  # type: ignore[no-untyped-def]
     log_weights, log_scale, cores, kept, totals, product, log_product, bound,
     rows, links, components, m, more, small,
@@ -82,7 +83,7 @@ def _forward(  # type: ignore[no-untyped-def]
     tl.store(bound + row, tl.sum(tl.where((j < m)[None, :], discarded, 0.0)))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def _backward(  # type: ignore[no-untyped-def]
     log_weights, log_scale, cores, kept, totals, grad, grad_links, rows, links, components, m,
     RING: tl.constexpr, LINES: tl.constexpr, M: tl.constexpr, K: tl.constexpr,
@@ -125,6 +126,8 @@ def works(device: torch.device) -> bool:
     log_weights = torch.zeros(1, 1, 1, device=device)
     try:
         TritonProduct.apply(log_weights, log_weights[0], torch.ones(1, 1, 1, 1, device=device), 1, False)
+    except torch.OutOfMemoryError:  # says nothing of the next time
+        raise
     except Exception as error:  # whatever a compiler and a driver may raise
         warnings.warn(f"without the kernels for GPUs, since Triton cannot make them: {error}", stacklevel=2)
         return False
@@ -154,7 +157,8 @@ class TritonProduct(torch.autograd.Function):
         more, small = discarded(cores.dtype, components, m, 1), torch.finfo(cores.dtype).tiny ** 0.5
         if rows:
             sizes = _sizes(lines, m, components)
-            _forward[(rows,)](*tensors, rows, n, components, m, more, small, KEEP=keep, **sizes)
+            with torch.cuda.device_of(cores):  # else Triton takes the current device
+                _forward[(rows,)](*tensors, rows, n, components, m, more, small, KEEP=keep, **sizes)
         ctx.save_for_backward(*given, kept, totals)
         ctx.mark_non_differentiable(log_product, bound)
         return product, log_product.masked_fill(is_lost(torch.ones_like(bound), bound), -torch.inf), bound
@@ -167,7 +171,8 @@ class TritonProduct(torch.autograd.Function):
         of_links = cores.new_empty(n, rows, m * m)
         tensors = log_weights, log_scale, cores, kept, totals, grad.contiguous(), of_links
         if rows:
-            _backward[(rows,)](*tensors, rows, n, components, m, **_sizes(lines, m, components))
+            with torch.cuda.device_of(cores):
+                _backward[(rows,)](*tensors, rows, n, components, m, **_sizes(lines, m, components))
         if not finite(of_links):
             of_links = saturate(of_links.nan_to_num())
         x = log_weights + log_scale.unsqueeze(1)
