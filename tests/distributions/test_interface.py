@@ -165,6 +165,30 @@ def test_autocast_does_not_touch_the_chain(ring):
         assert torch.equal(actual, expected)
 
 
+@pytest.mark.parametrize("boundary", ["ring", "train"])
+def test_products_of_fewer_digits_do_not_touch_the_chain(monkeypatch, boundary):
+    monkeypatch.setenv("GOOGOL_KERNELS", "0")
+    module = TensorRing([Normal(10)] * 30, rank=32, boundary=boundary)
+    values = torch.randn(200, 30)
+
+    def everything() -> list[torch.Tensor]:
+        module.zero_grad()
+        log_prob = module().log_prob(values)
+        (log_prob * torch.linspace(0, 1, 200)).sum().backward()
+        return [log_prob.detach(), *(p.grad.clone() for p in module.parameters())]
+
+    expected = everything()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        actual = everything()
+        assert torch.get_float32_matmul_precision() == "medium"
+        assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    for one, other in zip(actual, expected, strict=True):
+        assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
 def test_without_gradients(ring, context):
     evidence = random_values(KINDS, 3, missing=0.5).float()

@@ -11,37 +11,24 @@ The product ``A_1 A_2 … A_n`` is what densities, marginals, conditionals and s
 from __future__ import annotations
 
 import copy
-import functools
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from googol.distributions import blocks
 from googol.distributions.blocks import Boundary
+from googol.distributions.indexing import index_of
 from googol.distributions.logarithms import log_matmul, log_sum_exp
+from googol.distributions.precision import full_precision
 from googol.distributions.products import log_of_sums
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 
 # Entries above it, of matrices with a largest one, keep products of two matrices within single precision.
 _MILD = math.exp(-40)
 _LOG_ENTRIES = 2**22  # of the links of rows whose logarithms are kept at a time
-
-
-def full_precision(function: Callable[Concatenate[Any, _P], _R]) -> Callable[Concatenate[Any, _P], _R]:
-    """Keeps autocast away from a function of a chain: products of many matrices need every digit there is."""
-
-    @functools.wraps(function)
-    def wrapped(chain: Any, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        with torch.autocast(chain.cores.device.type, enabled=False):
-            return function(chain, *args, **kwargs)
-
-    return wrapped
 
 
 class Scaled(NamedTuple):
@@ -225,8 +212,8 @@ class Chain:
     def start(self, rows: int, *, logarithms: bool = False) -> Tensor:
         """What products start from: identities ``(B, m, m)`` for a ring, ones ``(B, 1, m)`` for a train."""
         dtype = torch.float64 if logarithms else self.cores.dtype
-        start = torch.eye(self.rank) if self.boundary == "ring" else torch.ones(1, self.rank)
-        start = start.to(self.cores.device, dtype)
+        like = torch.empty((), dtype=dtype, device=self.cores.device)
+        start = torch.eye(self.rank).to(like) if self.boundary == "ring" else like.new_ones(1, self.rank)
         return (start.log() if logarithms else start).expand(rows, -1, -1)
 
     def following(self, links: Tensor, *, logarithms: bool = False) -> list[Tensor]:
@@ -255,7 +242,8 @@ class Chain:
 
     def select(self, links: list[int], components: int | None = None) -> Chain:
         """The chain of some links alone, in the given order, each with its first ``components`` matrices."""
-        return self.map(lambda tensor: tensor[links, :components])
+        index = index_of(links)
+        return self.map(lambda tensor: tensor[index, :components])
 
     @property
     def possible(self) -> Tensor:

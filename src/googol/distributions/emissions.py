@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from googol.distributions import kernels
+from googol.distributions.indexing import index_of
 from googol.distributions.variables import Event, Normal, Parameters, Variable
 
 
@@ -62,7 +63,7 @@ class Emissions:
     def _group_log_prob(self, positions: list[int], parameters: Parameters, columns: Tensor) -> Tensor:
         """The same for a group, ``(g, B, N)``, given all values as columns ``(n, B)``."""
         kind = self._kind(positions)
-        chosen = columns if len(positions) == len(columns) else columns[positions]
+        chosen = columns if len(positions) == len(columns) else columns[index_of(positions)]
         if type(kind) is Normal and chosen.dtype == parameters["loc"].dtype and kernels.available(parameters["loc"]):
             result: Tensor = kernels.CompiledNormal.apply(chosen, parameters["loc"], parameters["log_scale"])
         else:
@@ -108,7 +109,7 @@ class Emissions:
                 part = columns.new_zeros(len(positions), columns.shape[1], kind.components)
             else:
                 stacked = {name: parameter.unsqueeze(1) for name, parameter in parameters.items()}
-                part = getattr(kind, method)(stacked, columns[positions])
+                part = getattr(kind, method)(stacked, columns[index_of(positions)])
             parts.append(self._pad(part.to(self._like)))
         return self._in_order(parts).masked_fill(missing, 0.0)
 
@@ -121,7 +122,7 @@ class Emissions:
         """
         parts = []
         for positions, parameters in self.groups:
-            chosen = index[positions]
+            chosen = index[index_of(positions)]
             drawn = {name: parameter.detach().gather(1, chosen) for name, parameter in parameters.items()}
             parts.append(self._kind(positions).sample(drawn, chosen).to(self._like.dtype))
         values = self._in_order(parts)
@@ -183,6 +184,6 @@ class Emissions:
         for positions, parameters in self.groups:
             pairs = sorted((kept.index(p), row) for row, p in enumerate(positions) if p in kept)
             if pairs:
-                rows = [row for _, row in pairs]
+                rows = index_of([row for _, row in pairs])
                 groups.append(([p for p, _ in pairs], {name: value[rows] for name, value in parameters.items()}))
         return Emissions(tuple(self.variables[j] for j in kept), groups, self._like)

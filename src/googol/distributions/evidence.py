@@ -14,6 +14,7 @@ from torch.distributions import Distribution, constraints
 from googol.distributions.chain import Chain
 from googol.distributions.emissions import Emissions
 from googol.distributions.events import Event
+from googol.distributions.indexing import index_of
 
 
 class EvidenceDistribution(Distribution):
@@ -102,7 +103,7 @@ class EvidenceDistribution(Distribution):
                 continue
             kind = set(positions)
             columns = [i for i, j in enumerate(self._visible) if j in kind]
-            part = value[..., columns]
+            part = value[..., index_of(columns)]
             groups.append((variable, columns, part, ~(variable.support.check(part) | part.isnan())))
         if not bool(torch.stack([infinite, *(wrong.any() for *_, wrong in groups)]).any()):
             return value  # a GPU is waited for once

@@ -10,11 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from googol.distributions.grid_solve import grid_solve
-
-
-def _full_precision(t: Tensor) -> torch.autocast:
-    """Keeps autocast away: what is left after one row of a grid needs every digit there is."""
-    return torch.autocast(t.device.type, enabled=False)
+from googol.distributions.precision import every_digit
 
 
 class GridFactor(ABC):
@@ -54,17 +50,17 @@ class GridFactor(ABC):
 
     def solve(self, y: Tensor) -> Tensor:
         r"""The solution u of :math:`L^\top u = y`, for vectors (…, d)."""
-        with _full_precision(y):
+        with every_digit(y):
             return self._vector(self._solve(self._grid(y)))
 
     def multiply(self, v: Tensor) -> Tensor:
         r""":math:`L^\top v`, for vectors (…, d)."""
-        with _full_precision(v):
+        with every_digit(v):
             return self._vector(self._multiply(self._grid(v)))
 
     def variance(self) -> Tensor:
         r"""The diagonal of :math:`P^{-1}`, shape batch_shape + (d,)."""
-        with _full_precision(self._diagonal):
+        with every_digit(self._diagonal):
             return self._vector(self._variance())
 
     def _variance(self) -> Tensor:
@@ -158,7 +154,7 @@ class BlockFactor(GridFactor):
         # Unbound rather than indexed: the gradient of each index would be as large as all rows.
         first, *others = rows.unbind(-3)
         blocks, uppers = [torch.linalg.cholesky(first)], list[Tensor]()
-        with _full_precision(excess):
+        with every_digit(excess):
             for row, link in zip(others, torch.diag_embed(below).unbind(-3), strict=True):
                 uppers.append(torch.linalg.solve_triangular(blocks[-1], link, upper=False))
                 blocks.append(torch.linalg.cholesky(row - uppers[-1].mT @ uppers[-1]))

@@ -22,10 +22,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from googol.distributions.chain import Chain, full_precision
+from googol.distributions.chain import Chain
 from googol.distributions.conditionals import Conditionals
 from googol.distributions.emissions import Emissions
 from googol.distributions.once import once_differentiable
+from googol.distributions.precision import full_precision
 
 # The most numbers in the matrices of all links of a block of samples.
 _NUMBERS = 2**23

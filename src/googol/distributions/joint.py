@@ -110,13 +110,13 @@ class TensorRingDistribution(ValuesDistribution):
             tensor(True)
         """
         value, n = self._check(value, "value"), len(self._visible)
-        included = torch.zeros(len(subsets), n, dtype=torch.bool, device=value.device)
+        included = torch.zeros(len(subsets), n, dtype=torch.bool, device="cpu")  # where it is looked at
         for row, subset in enumerate(subsets):
             if any(not -n <= operator.index(i) < n for i in subset):
                 raise ValueError(f"subsets must hold positions from {-n} to {n - 1}, got {list(subset)}")
             included[row, list(subset)] = True
         if self._evidence is not None:
-            return torch.stack([self.log_prob(value.masked_fill(~chosen, math.nan)) for chosen in included])
+            return torch.stack([self.log_prob(value.masked_fill(~one, math.nan)) for one in included.to(value.device)])
         rows, _, shape = self._rows(value)
         along = torch.empty_like(included)
         along[:, self._visible] = included

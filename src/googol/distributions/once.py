@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from googol.distributions.precision import every_digit
+
 MESSAGE = "second derivatives are not known here: the gradients of this distribution have no gradients themselves"
 
 
@@ -21,7 +23,8 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(backward)
     def wrapped(ctx: Any, *gradients: Tensor | None) -> Any:
-        with torch.no_grad():
+        like = next(gradient for gradient in gradients if gradient is not None)
+        with torch.no_grad(), every_digit(like):
             found = backward(ctx, *gradients)
         if not torch.is_grad_enabled() or torch.compiler.is_compiling():
             return found

@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from googol.distributions.chain import Chain, full_precision, times
+from googol.distributions.chain import Chain, times
 from googol.distributions.emissions import Emissions
 from googol.distributions.logarithms import log_matmul
+from googol.distributions.precision import full_precision
 from googol.distributions.variables import Parameters, Variable
 
 # A value for the variable at a position, (S, R), from its emission and the weights (S, R, N) of its components.

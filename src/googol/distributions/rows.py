@@ -18,7 +18,9 @@ from googol.distributions import operators
 from googol.distributions.blocks import Boundary
 from googol.distributions.chain import Chain
 from googol.distributions.emissions import Emissions
+from googol.distributions.indexing import index_of
 from googol.distributions.once import once_differentiable
+from googol.distributions.precision import every_digit
 from googol.distributions.products import common_factor, log_of_sums
 
 
@@ -52,19 +54,20 @@ def log_sums_of_subsets(chain: Chain, emissions: Emissions, rows: Tensor, includ
 
     Args:
         rows: Values of shape ``(B, n)``, NaN = summed out.
-        included: Which variables each subset holds, ``(S, n)``.
+        included: Which variables each subset holds, ``(S, n)``, on the CPU.
     """
     # A compiler cannot look, and its operator knows whole sums only.
     shared = 0
     if not torch.compiler.is_compiling():
         same = (included == included[:1]).all(0).tolist()
         order, shared = _longest_run(same, chain.boundary)
+    included = included.to(rows.device)
     if shared == len(chain) or 2 * shared < len(chain):
         parts = [rows.masked_fill(~subset, torch.nan) for subset in included]
         return torch.stack([log_sums(chain, emissions, part, rows.new_ones(len(rows)).double()) for part in parts])
     first, rest = chain.select(order[:shared]), chain.select(order[shared:])
     blocks = rows.split(chain.rows_per_block(len(rows), keep=True))
-    with torch.autocast(rows.device.type, enabled=False):
+    with every_digit(rows):
         parts = [_block(chain, first, rest, emissions.log_prob(block), included, order) for block in blocks]
     return torch.cat(parts, 1)
 
@@ -74,8 +77,9 @@ def _block(chain: Chain, first: Chain, rest: Chain, log_weights: Tensor, include
     subsets, batch, shared = len(included), log_weights.shape[1], len(first)
     zero = log_weights.new_zeros(())
     weights = [torch.where(subset[:, None, None], log_weights, zero) for subset in included]
-    of_rest = torch.cat([w[order[shared:]] for w in weights], 1)
-    common, own = first.product(weights[0][order[:shared]]), rest.product(of_rest, boundary="ring")
+    shared_links, other_links = index_of(order[:shared]), index_of(order[shared:])
+    of_rest = torch.cat([w[other_links] for w in weights], 1)
+    common, own = first.product(weights[0][shared_links]), rest.product(of_rest, boundary="ring")
     matrices = own.matrix.unflatten(0, (subsets, batch))
     if chain.boundary == "ring":
         closed = (common.matrix * matrices.mT).sum((-2, -1))
@@ -147,7 +151,7 @@ def _with_gradients(
     totals: list[Tensor | None] = [None] * len(tensors)
     for block, weight in zip(rows.split(size), weights.split(size), strict=True):
         leaves = [t.detach().requires_grad_(need) for t, need in zip((block, *tensors), needed, strict=True)]
-        with torch.enable_grad(), torch.autocast(rows.device.type, enabled=False):
+        with torch.enable_grad(), every_digit(rows):
             part, seen = _with_tensors(chain, emissions, leaves[1:])
             values = part.log_sum(seen.log_prob(leaves[0]), weight)
             wanted = [leaf for leaf in leaves if leaf.requires_grad]

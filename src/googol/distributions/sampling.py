@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from googol.distributions import kernels
-from googol.distributions.chain import Chain, full_precision, product_tree
+from googol.distributions.chain import Chain, product_tree
 from googol.distributions.emissions import Emissions
 from googol.distributions.logarithms import log_matmul
+from googol.distributions.precision import full_precision
 from googol.distributions.products import is_lost
 
 # Weights and messages kept at a time, in numbers: larger requests are drawn in parts.

@@ -13,6 +13,7 @@ from googol.distributions.chain import Boundary, Chain
 from googol.distributions.emissions import Emissions
 from googol.distributions.initial import latent_class_cores
 from googol.distributions.joint import TensorRingDistribution
+from googol.distributions.precision import every_digit
 from googol.distributions.variables import Variable
 
 # Rounds of iterative proportional fitting, and the largest error of a probability at which they end.
@@ -216,7 +217,7 @@ class TensorRing(nn.Module):
                 for name, value in variable.initial_parameters(seen).items():
                     value = value / unit if name in variable.lengths else value
                     components.get_parameter(name)[row] = value.to(like)
-        with torch.autocast(like.device.type, enabled=False):
+        with every_digit(like):
             # Some thousand rows tell the classes apart as well as all of them.
             chosen = samples[torch.randperm(len(samples), device=like.device)[:_ROWS_FOR_CLASSES]]
             along = [self.variables[j] for j in self.order]

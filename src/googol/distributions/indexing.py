@@ -1,0 +1,20 @@
+"""Positions as an index of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def index_of(positions: Sequence[int]) -> slice | list[int]:
+    """Neighbours in their order as a slice, others as they are.
+
+    A list is copied to the device of the tensor, and a GPU is waited for; a slice costs nothing.
+
+    Example:
+        >>> index_of([2, 3, 4]), index_of(range(2)), index_of([4, 2])
+        (slice(2, 5, None), slice(0, 2, None), [4, 2])
+    """
+    first = positions[0] if positions else 0
+    if first >= 0 and list(positions) == list(range(first, first + len(positions))):
+        return slice(first, first + len(positions))
+    return list(positions)

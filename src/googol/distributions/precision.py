@@ -1,0 +1,74 @@
+"""Products of many matrices need every digit there is: what PyTorch would shorten is kept away from them."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+# Where matrix products of single precision may be told to be made of fewer digits, as by
+# `torch.set_float32_matmul_precision("high")`.
+_BACKENDS: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def every_digit(like: Tensor) -> Iterator[None]:
+    """Autocast, and products of fewer digits than the numbers have, are off on the device of a tensor."""
+    with torch.autocast(like.device.type, enabled=False):
+        if torch.compiler.is_compiling():  # a graph cannot change settings
+            yield
+            return
+        _settings.enter()
+        try:
+            yield
+        finally:
+            _settings.leave()
+
+
+def full_precision(function: Callable[Concatenate[Any, _P], _R]) -> Callable[Concatenate[Any, _P], _R]:
+    """A function of a chain with :func:`every_digit`."""
+
+    @functools.wraps(function)
+    def wrapped(chain: Any, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with every_digit(chain.cores):
+            return function(chain, *args, **kwargs)
+
+    return wrapped
+
+
+class _Settings:
+    """The settings of the process, which all threads share: the first that needs others sets them, the last resets."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.before: list[str] = []
+
+    def enter(self) -> None:
+        with self.lock:
+            if self.inside == 0:
+                self.before = [backend.fp32_precision for backend in _BACKENDS]
+                self._set(["ieee"] * len(_BACKENDS))
+            self.inside += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self._set(self.before)
+
+    def _set(self, wanted: list[str]) -> None:
+        for backend, before, value in zip(_BACKENDS, self.before, wanted, strict=True):
+            if before not in ("ieee", "none"):
+                backend.fp32_precision = value
+
+
+_settings = _Settings()
