@@ -196,8 +196,9 @@ class _Run:
 
     def run_epoch(self, indices: list[Tensor]) -> None:
         self.model.train()
-        for index in indices:
-            self.step(index.to(self.fabric.device))
+        order = torch.cat(indices).to(self.fabric.device)  # at once: a GPU is waited for when anything is copied there
+        for index in order.split([len(batch) for batch in indices]):
+            self.step(index)
             self.bar.update()
             if self.progress.step % self.progress.steps_per_epoch == 0:
                 return

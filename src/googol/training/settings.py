@@ -56,7 +56,7 @@ class TrainingSettings:
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """numerical precision"""
     compile: bool = False
-    """whether PyTorch compiles the loss in training, which takes minutes at the start"""
+    """whether PyTorch compiles the loss in training, which takes up to two minutes at the start"""
     log_every: int = 50
     """steps between two rows of metrics.csv"""
     checkpoint_every_seconds: float = 60.0
