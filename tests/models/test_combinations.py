@@ -101,6 +101,7 @@ def test_models_of_several_layers_too(choice):
     "choice",
     [
         config.HVAE(latents=(3,), network=config.MLP(hidden=(9,))),
+        config.HVAE(latents=(4, 3), lower=config.VonMisesFisher(), network=config.MLP(hidden=(9,))),
         config.ConvHVAE(latents=(4, 3), network=config.GatedConv(width=4, hidden=9)),
         config.PixelHVAE(latents=(4, 3), likelihood=PIXEL_BY_PIXEL, network=config.GatedConv(width=4, hidden=9)),
         config.PixelHVAE(latents=(4,), likelihood=PIXEL_BY_PIXEL, network=config.MLP(hidden=(9,))),

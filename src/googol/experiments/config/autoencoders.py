@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from googol.experiments.config.common import ImageShape, require
 from googol.experiments.config.likelihoods import Autoregressive, Bernoulli, Likelihood
 from googol.experiments.config.networks import MLP, Conv, GatedConv, Network
-from googol.experiments.config.posteriors import Diagonal, LowerPosterior, Posterior
+from googol.experiments.config.posteriors import Diagonal, Posterior
 from googol.experiments.config.priors import Prior, StandardNormal
 
 if TYPE_CHECKING:
@@ -21,23 +21,19 @@ if TYPE_CHECKING:
 
 def build_likelihood(
     likelihood: Likelihood,
-    lower: LowerPosterior,
+    lower: Posterior,
     network: Network,
     image_shape: ImageShape,
     latents: Sequence[int],
 ) -> nn.Module:
     """p(x given the code of the top layer), where ``latents`` are the numbers in the codes from the top layer down."""
-    from googol.likelihoods import Hierarchical, LatentLayer
-    from googol.posteriors import DiagonalNormal
+    from googol.likelihoods import Hierarchical
 
     bottom = likelihood.build(network, image_shape, *latents)
     if len(latents) == 1:
         return bottom
-    layers = []
-    for number, size in enumerate(latents[1:], 1):
-        above = sum(latents[:number])
-        prior = DiagonalNormal(network.of_codes(above, DiagonalNormal.encoder_outputs(size)), size)
-        layers.append(LatentLayer(prior, lower.build_below(network, image_shape, above, size)))
+    sizes = enumerate(latents[1:], 1)
+    layers = [lower.build_layer(network, image_shape, sum(latents[:number]), size) for number, size in sizes]
     return Hierarchical(layers, bottom)
 
 
@@ -101,7 +97,7 @@ class HVAE(_Autoencoder):
     latents: tuple[int, ...] = (40, 40)
     """numbers in the codes of each layer, the top one first"""
     network: Network = MLP(activation="gated")
-    lower: LowerPosterior = Diagonal()
+    lower: Posterior = Diagonal()
 
     def _build_likelihood(self, image_shape: ImageShape) -> nn.Module:
         return build_likelihood(self.likelihood, self.lower, self.network, image_shape, self._sizes)

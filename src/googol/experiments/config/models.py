@@ -12,7 +12,7 @@ from googol.experiments.config.baselines import CVAE, ExpertsVAE
 from googol.experiments.config.common import ImageShape, require, require_conditions
 from googol.experiments.config.likelihoods import Autoregressive, Bernoulli, Likelihood
 from googol.experiments.config.networks import Conv, Network
-from googol.experiments.config.posteriors import Diagonal, LowerPosterior, Posterior
+from googol.experiments.config.posteriors import Diagonal, Posterior
 from googol.experiments.config.priors import JointPrior, TensorRing
 from googol.experiments.config.tabular import Tabular
 
@@ -49,7 +49,7 @@ class JointVAE:
     """nats of the divergence of each layer of codes that cost nothing in training"""
     prior: JointPrior = TensorRing(rank=64, boundary="train")
     posterior: Posterior = Diagonal()
-    lower: LowerPosterior = Diagonal()
+    lower: Posterior = Diagonal()
     likelihood: Likelihood = Bernoulli()
     network: Network = Conv()
 

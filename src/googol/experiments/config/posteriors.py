@@ -11,12 +11,15 @@ from googol.experiments.config.networks import Network
 if TYPE_CHECKING:
     from torch import nn
 
+    from googol.likelihoods import LatentLayer
+
 
 @dataclass(frozen=True)
 class _Posterior:
     """A class of `googol.posteriors`, with the fields as its options."""
 
     part: ClassVar[str]
+    prior_part: ClassVar[str] = "DiagonalNormal"  # of a lower layer, given the codes above it: on the same space
 
     def build(self, network: Network, image_shape: ImageShape, latents: int) -> nn.Module:
         """The posterior q(z given x)."""
@@ -25,13 +28,17 @@ class _Posterior:
         made, options = getattr(posteriors, self.part), asdict(self)
         return made(network.encoder(image_shape, made.encoder_outputs(latents, **options)), latents, **options)
 
-    def build_below(self, network: Network, image_shape: ImageShape, above: int, latents: int) -> nn.Module:
-        """The posterior q(z given x and the codes of the layers above)."""
+    def build_layer(self, network: Network, image_shape: ImageShape, above: int, latents: int) -> LatentLayer:
+        """A layer of codes below others: p(z given the codes above) and the posterior q(z given x and these)."""
         from googol import posteriors
+        from googol.likelihoods import LatentLayer
 
-        made, options = getattr(posteriors, self.part), asdict(self)
+        prior, made, options = getattr(posteriors, self.prior_part), getattr(posteriors, self.part), asdict(self)
         outputs = made.encoder_outputs(latents, **options)
-        return made(network.joined_encoder(image_shape, above, outputs), latents, **options)
+        return LatentLayer(
+            prior(network.of_codes(above, prior.encoder_outputs(latents)), latents),
+            made(network.joined_encoder(image_shape, above, outputs), latents, **options),
+        )
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ class VonMisesFisher(_Posterior):
     """Codes on the unit sphere, around a direction; for priors there, or made of such posteriors."""
 
     part: ClassVar[str] = "VonMisesFisher"
+    prior_part: ClassVar[str] = "VonMisesFisher"
 
 
-LowerPosterior = Diagonal | SparseNormal | Householder | Planar | Sylvester | IAF
-Posterior = LowerPosterior | VonMisesFisher
+Posterior = Diagonal | SparseNormal | Householder | Planar | Sylvester | IAF | VonMisesFisher
