@@ -31,7 +31,7 @@ PICTURES = {
     "rates.png": (
         "Share of the matrix rate, over the number of variables",
         "How much of the rate of a large matrix product is reached, counting the formula's own operations alone: the "
-        "limit for whoever computes this formula on this machine.",
+        "limit for whoever computes this formula on this machine, but for the noise of the measurements.",
     ),
     "history.png": ("Ratios over the dates of the measurements", "The same ratios over time, so that a loss is seen."),
 }
@@ -118,8 +118,9 @@ def main() -> None:
     machine = grid["machine"]
     parts = [
         "# Speed and memory",
-        f"`make bench`, on two cores of a processor of the kind {machine['processor']}, with PyTorch "
-        f"{machine['torch']}. All are ratios of times taken in turns, in one process. Pages of their own: "
+        "`make bench`, on two cores (pages that say so: on one) of a processor of the kind "
+        f"{machine['processor']}, with PyTorch {machine['torch']}. "
+        "All are ratios of times taken in turns, in one process. Pages of their own: "
         + ", ".join(f"[{title(page)}]({page.name})" for page in others)
         + ".",
         *(f"{text}\n\n![{alternative}]({name})" for name, (alternative, text) in PICTURES.items()),

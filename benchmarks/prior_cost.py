@@ -137,7 +137,7 @@ def main() -> None:
         f"{head}10 components, rank 20; medians of steps in turns, {threads} thread(s).\n\n{table}\n\n"
         "At the rate of a large matrix product the formula's own operations of a ring and its gradient take "
         f"{least:.1f} ms: so much is added to any step at least, and where that is little else than two small networks "
-        f"the ratio cannot be near one.\n\n{where}\n"
+        f"the ratio is far from one.\n\n{where}\n"
     )
     write(OUT / "prior_cost.md", text)
 

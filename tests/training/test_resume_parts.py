@@ -1,6 +1,7 @@
 """A run of any parts that was stopped goes on to the very same numbers."""
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,15 @@ from googol.training import TrainingInterrupted, TrainingSettings
 MODELS = {
     "vamp": config.VAE(prior=config.VampPrior(components=5, start="data"), posterior=config.IAF(hidden=(8,), flows=2)),
     "ring": config.VAE(
-        prior=config.TensorRing(rank=2, components=3), posterior=config.Sylvester(flows=2), warmup_epochs=1
+        prior=config.TensorRing(rank=2, components=3),
+        posterior=config.Sylvester(flows=2),
+        network=config.Conv(width=4),
+        warmup_epochs=1,
     ),
+    "reflected": config.VAE(
+        posterior=config.Householder(flows=2), likelihood=config.Normal(), network=config.DCGAN(width=2)
+    ),
+    "chain": config.VAE(posterior=config.SparseNormal(), likelihood=config.DiscretizedLogistic()),
     "flow": config.VAE(
         prior=config.Flow(base=config.NormalMixture(components=3), transforms=2, hidden=(8,)),
         posterior=config.SparseNormal(structure="extended-grid"),
@@ -26,6 +34,13 @@ MODELS = {
         kl_warmup_epochs=3,
     ),
     "sphere": config.VAE(prior=config.HypersphericalUniform(), posterior=config.VonMisesFisher()),
+    "gated": config.ConvHVAE(
+        latents=(4, 3),
+        posterior=config.Sylvester(flows=2, orthogonalization="householder", reflections=2),
+        lower=config.Sylvester(flows=2, orthogonalization="triangular"),
+        network=config.GatedConv(width=2, hidden=9),
+    ),
+    "pixels": config.PixelCNN(likelihood=config.Autoregressive(width=4, layers=2)),
     "layers": config.HVAE(
         latents=(4, 3),
         prior=config.TensorRing(rank=2, components=3),
@@ -56,9 +71,10 @@ def test_stop_and_resume(name: str, stopped_at: int, tmp_path: Path, monkeypatch
         rows = np.random.default_rng(0).normal(size=(1500, 2)).round(1)
         DataFrame({"a": rows[:, 0], "b": rows.sum(1), "c": rows[:, 1] > 0}).to_csv(data, index=False)
     else:
-        options = vars(choice)
-        latents = 4 if isinstance(options["latents"], int) else options["latents"]
-        choice = type(choice)(**{**options, "latents": latents, "network": config.MLP(hidden=(9,))})
+        small = {"latents": 4, "network": config.MLP(hidden=(9,))}
+        default = vars(type(choice)())
+        same = {name for name, value in vars(choice).items() if value == default[name]}
+        choice = replace(choice, **{name: value for name, value in small.items() if name in same})
     settings = TrainingSettings(epochs=3, batch_size=200, accelerator="cpu", figure_every=None, average_weights=0.5)
     experiment = Experiment(data=data, model=choice, training=settings, missing=0.6)
     train(experiment, tmp_path / "whole")

@@ -148,6 +148,7 @@ class Reproduction:
             "device": _device(read_config(folder / "config.yaml")[0].training.accelerator),
             "versions": {"googol": googol.__version__, "torch": str(torch.__version__)},
             "experiment": settings_of(experiment),
+            **({"sized": plain.to_plain(run.choice)} if experiment.match_parameters else {}),  # with the width found
             "curve": _curve(folder / "metrics.csv"),
         }
         path = self.result(cell)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from googol.experiments.caveats import NOT_PUBLISHED
 from googol.experiments.reproduction import read_results
 from googol.experiments.table import Row, Table
 from googol.experiments.table_pictures import pictures_markdown
@@ -96,7 +97,8 @@ def _is_published(table: Table, data: str) -> bool:
 
 def _about_data(runs: Sequence[Mapping[str, Any]], *, published: bool) -> str:
     # Where no number was published there is nothing that the data could be the same as.
-    exact = "The published data and split" if published else ""
+    own_split = runs[0]["remark"]
+    exact = ("The published data" if own_split else "The published data and split") if published else ""
     exact = exact if runs[0]["exact_data"] else "**Not the published data**"
     about = ": ".join(text for text in (exact, runs[0]["remark"]) if text)
     evaluation = ", ".join(f"{key} = {value:,}" for key, value in runs[0]["evaluation"].items())
@@ -206,7 +208,8 @@ def _curves(table: Table, data: str, runs: Sequence[Mapping[str, Any]]) -> Figur
             axes[1].plot([epoch * pace for epoch in epochs], losses, **style)
     finals = sorted(run["curve"][-1][1] for run in runs)
     spread = max(finals[-1] - finals[0], abs(finals[0]) * 0.02)
-    figure.suptitle(f"{table.title}: {table.titles[data]}", fontsize="medium")
+    rebuilt = "" if runs[0]["exact_data"] else f" ({NOT_PUBLISHED})"
+    figure.suptitle(f"{table.title}: {table.titles[data]}{rebuilt}", fontsize="medium")
     axes[0].set(xlabel="epoch", ylabel="validation loss, nats")
     axes[1].set(xlabel="minute of the training, at the pace of a row's fastest run")
     axes[0].set_ylim(min(min(loss for _, loss in run["curve"]) for run in runs) - 0.2 * spread, finals[-1] + 3 * spread)
