@@ -31,8 +31,13 @@ PRIORS = {
     "tensor ring": RING,
 }
 KINDS = {"GAN": config.GAN, "WGAN": config.WGAN, "WGAN-GP": config.WGANGP}
-# Images and the width of the networks on them; on 64 pixels a step of the default width takes half a minute.
-SIZES = {"1 × 28 × 28, width 64": ((1, 28, 28), 64), "3 × 64 × 64, width 16": ((3, 64, 64), 16)}
+# Images and the width of the networks on them; on 64 pixels a step of the default width takes half a minute. The tables
+# have a width of 16.
+SIZES = {
+    "1 × 28 × 28, width 16": ((1, 28, 28), 16),
+    "1 × 28 × 28, width 64": ((1, 28, 28), 64),
+    "3 × 64 × 64, width 16": ((3, 64, 64), 16),
+}
 REPEATS, STEPS = 200, 400
 
 Optimizers = dict[str, torch.optim.Optimizer]

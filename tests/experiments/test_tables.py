@@ -54,6 +54,12 @@ def test_a_data_set_may_come_several_times(folder, where):
     assert (experiment.data, experiment.missing, experiment.missing_seed) == ("digits", 0.9, 3)
     assert (type(experiment.model), experiment.model.latents) == (config.CVAE, 2)  # what is said without a kind is kept
     assert experiment.load("train").conditions.isnan().double().mean() == pytest.approx(0.9, abs=0.01)
+    # Nor do other labels choose the weights that are kept.
+    assert experiment.load("valid").conditions.isnan().double().mean() == pytest.approx(0.9, abs=0.01)
+    assert not experiment.load("test").conditions.isnan().any()
+    counted = replace(experiment, missing=0.0, labels=10)
+    assert (~counted.load("train").conditions.isnan()).sum() == 10
+    assert counted.load("valid").conditions.isnan().all()
 
 
 def test_the_page_says_shares_in_per_cent_and_who_judges(folder, where):

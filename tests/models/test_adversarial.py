@@ -180,19 +180,24 @@ def test_diversity_and_diagnosis() -> None:
     generator, critic = networks()
     model = GAN(StandardNormal(2), generator, critic)
     x = torch.rand(1000, *SHAPE)
+    assert model.loss(x[:1], torch.zeros(1, 0))["diversity"] == 1
     model._generate = lambda z: 0.5 * torch.rand(len(z), *SHAPE)  # type: ignore[method-assign]
     terms = {name: value.item() for name, value in model.loss(x, torch.zeros(1000, 0)).items()}
     assert terms["diversity"] == pytest.approx(0.5, abs=0.03)
     assert terms["prior_entropy"] == pytest.approx(1 + math.log(2 * math.pi), abs=0.1)
     assert model.diagnose(terms, [terms]) is None
     start = terms
-    model._generate = lambda z: torch.ones(len(z), *SHAPE)  # type: ignore[method-assign]
-    terms = {name: value.item() for name, value in model.loss(x, torch.zeros(1000, 0)).items()}
-    found = [model.diagnose(terms, [before]) for before in (start, terms)]
-    assert [each and each[0] for each in found] == [
-        "the generator has collapsed",
-        "the generator has not come to vary yet",
-    ]
+    for modes in (1, 2, 10):  # each of them an image that comes over and over, with a little noise
+        images = torch.rand(modes, *SHAPE)
+        model._generate = lambda z, images=images: (  # type: ignore[method-assign]
+            images[torch.randint(len(images), (len(z),))] + 0.01 * torch.rand(len(z), *SHAPE)
+        )
+        terms = {name: value.item() for name, value in model.loss(x, torch.zeros(1000, 0)).items()}
+        found = [model.diagnose(terms, [before]) for before in (start, terms)]
+        assert [each and each[0] for each in found] == [
+            "the generator has collapsed",
+            "the generator has not come to vary yet",
+        ]
 
 
 GOOD = {"diversity": 0.9, "prior_entropy": 3.3, "train_critic_gradient_norm": 4.0}
@@ -206,7 +211,7 @@ GOOD = {"diversity": 0.9, "prior_entropy": 3.3, "train_critic_gradient_norm": 4.
     ({"train_critic_gradient_norm": 300.0}, None),
     ({"train_critic_gradient_norm": 500.0},
      "the critic has diverged: the norm of its gradient rose from 4, its median, to 500"),
-    ({"diversity": 0.05}, "the generator has collapsed: its images vary 0.05 times as much as those of the data"),
+    ({"diversity": 0.05}, "the generator has collapsed: its images are 0.05 times as far apart as those of the data"),
 ])  # fmt: skip
 def test_what_is_wrong_is_told_from_what_was_before(change: dict[str, float], problem: str | None) -> None:
     model = GAN(StandardNormal(2), *networks())

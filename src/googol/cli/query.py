@@ -49,7 +49,7 @@ class Query:
         density = any(c.values is None and not v.isnan() for c, v in zip(run.conditions, given.values, strict=True))
         if self.given:
             choice = ", ".join(self.given)
-            number = f"log-density {answer.log_prob:.4g}" if density else f"probability {math.exp(answer.log_prob):.4g}"
+            number = f"log-density {answer.log_prob:.4g}" if density else f"probability {_chance(answer.log_prob)}"
             print(f"{choice}: {number}")
             if answer.is_rare:
                 print("The model has hardly ever met that: what follows is a guess.")
@@ -70,6 +70,16 @@ class Query:
             "most_probable": dict(answer.most_probable),
             "information": {name: dict(others) for name, others in answer.information.items()},
         }
+
+
+def _chance(log_prob: float) -> str:
+    """A probability by its logarithm, however small it is.
+
+    Example:
+        >>> _chance(math.log(0.125)), _chance(-1000.0)
+        ('0.125', '10^-434')
+    """
+    return f"{math.exp(log_prob):.4g}" if log_prob > -700 else f"10^{log_prob / math.log(10):.0f}"
 
 
 def _tell(belief: Belief) -> None:

@@ -54,9 +54,10 @@ class Train(Generic[Choice]):
     conditions: shared.Text = None
     """names of the conditions to use, separated by commas; by default those that the data set gives"""
     missing: float = 0.0
-    """share of the training labels to hide, chosen at random"""
+    """share of the labels of training and validation to hide, chosen at random"""
     labels: Annotated[int | None, arg(metavar="N")] = None
-    """number of training labels of each condition that are known, as many of each value; the others are hidden"""
+    """number of training labels of each condition that are known, as many of each value; all others are hidden,
+    those of validation too"""
     missing_seed: int = 0
     """seed of which of them"""
     match_parameters: Annotated[int | None, arg(metavar="N")] = None

@@ -46,9 +46,10 @@ class Experiment:
     conditions: tuple[str, ...] | None = None
     """names of the conditions to use; None for those that the data set gives by default"""
     missing: float = 0.0
-    """share of the training labels that are hidden"""
+    """share of the labels of training and validation that are hidden"""
     labels: int | None = None
-    """number of training labels of each condition that are known, as many of each value, instead of a share"""
+    """number of training labels of each condition that are known, as many of each value, instead of a share; none of
+    validation is"""
     missing_seed: int = 0
     """seed of which of them"""
     match_parameters: int | None = None
@@ -81,15 +82,18 @@ class Experiment:
             )
 
     def load(self, split: Split) -> Dataset:
-        """The images of one split, dequantized for a likelihood that wants it; of "train", with labels hidden."""
+        """The images of one split, dequantized for a likelihood that wants it, with labels hidden.
+
+        Those of validation are, too: they choose the weights that are kept. Those of "test" are all there.
+        """
         data = load(self.data, split, data_dir=self.data_dir, conditions=self.conditions)
         if wants_dequantized(self.model):
             data = data.dequantized()
-        if split != "train":
+        if split == "test":
             return data
-        if self.labels is not None:
-            return data.keep(self.labels, seed=self.missing_seed)
-        return data.hide(self.missing, seed=self.missing_seed)
+        if self.labels is None:
+            return data.hide(self.missing, seed=self.missing_seed)
+        return data.keep(self.labels, seed=self.missing_seed) if split == "train" else data.hide(1.0, seed=0)
 
     def build(self, image_shape: ImageShape, schema: Sequence[Condition]) -> Any:
         """The model for such images and conditions, with the weights that the seed gives to start from."""

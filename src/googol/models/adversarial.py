@@ -16,8 +16,10 @@ from googol.priors import VampPrior
 
 PriorGradient = Literal["pathwise", "score"]
 
-# The images of a collapsed generator vary less than this share of what those of the data do.
-COLLAPSED = 0.1
+# A collapsed generator makes a few images over and over, nearly the same: a tenth as far apart as those of the data, or
+# less. Those of generators that learned badly were a quarter as far apart.
+COLLAPSED = 0.15
+COMPARED = 256  # images of a batch, at most, whose neighbours are looked for
 # Nats for each latent by which the entropy of a collapsed prior lies below its start: its range is a seventh of what it
 # was. Priors that learned well lost up to 0.2; one that by itself had the shape of 25 narrow modes would lose 1.9.
 PRIOR_COLLAPSED = 2.0
@@ -111,8 +113,8 @@ class AdversarialModel(nn.Module, ABC):
 
         Returns:
             For the critic "loss" and "gap", how much further apart it puts images of the data from generated ones; for
-            the generator "loss". For None both, with "diversity", the ratio of the standard deviations of pixels in
-            generated images and in those of the data (1 where there is a single image), and "prior_entropy" in nats.
+            the generator "loss". For None both, with "diversity", how far a generated image is from the nearest other
+            one, relative to those of the data (1 where there is a single image), and "prior_entropy" in nats.
 
         Raises:
             ValueError: There is no such player.
@@ -128,11 +130,11 @@ class AdversarialModel(nn.Module, ABC):
         z = self.prior().sample((len(x),))
         generated = self._generate(z)
         said = self.critic(_centered(generated))
-        spreads = [images.flatten(1).std(0, correction=0).mean() for images in (generated, x)]
+        apart, of_data = _nearest_distance(generated), _nearest_distance(x)
         return {
             "loss": self._objective(said).mean(),
             "gap": self.critic(_centered(x)).mean() - said.mean(),
-            "diversity": spreads[0] / spreads[1].clamp_min(1e-12) if len(x) > 1 else torch.ones_like(spreads[0]),
+            "diversity": apart / of_data.clamp_min(1e-12) if len(x) > 1 else torch.ones_like(apart),
             "prior_entropy": -self.prior().log_prob(z).mean(),
         }
 
@@ -151,7 +153,7 @@ class AdversarialModel(nn.Module, ABC):
         if varies < COLLAPSED:
             varied = any(each["diversity"] >= COLLAPSED for each in good)
             problem = "has collapsed" if varied else "has not come to vary yet"
-            return f"the generator {problem}", f"its images vary {varies:.2g} times as much as those of the data"
+            return f"the generator {problem}", f"its images are {varies:.2g} times as far apart as those of the data"
         latents = math.prod(self.prior().event_shape)
         drop = good[0]["prior_entropy"] - terms["prior_entropy"]
         if drop > PRIOR_COLLAPSED * latents:
@@ -254,3 +256,10 @@ def with_spectral_normalization(network: nn.Module) -> nn.Module:
         if isinstance(layer, nn.Linear | nn.Conv2d):
             spectral_norm(layer)
     return network
+
+
+def _nearest_distance(images: Tensor) -> Tensor:
+    """How far the images of a batch are from the nearest other one, on average; 0 for a single one."""
+    flat = images[:COMPARED].flatten(1).float()
+    distance = torch.cdist(flat, flat).fill_diagonal_(math.inf).amin(1)
+    return distance.masked_fill(distance.isinf(), 0.0).mean()
