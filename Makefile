@@ -35,6 +35,7 @@ bench: install  ## speed and memory of the tensor ring beside the plain algorith
 	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.compilers
 	$(BIN)/python -m benchmarks.prior_cost
+	$(BIN)/python -m benchmarks.training_step
 	$(BIN)/python -m benchmarks.sparse_normal
 	$(BIN)/python -m benchmarks.posteriors
 	$(BIN)/python -m benchmarks.pixelcnn

@@ -4,7 +4,8 @@
 
 Both train the same network on the same batches in one process, taking turns at every step: whenever `fit` asks
 its model for a loss, the bare loop does one whole step of its own. What `fit` does from there to the next time it
-asks is its step: gradient, update, and everything that a loop does between two steps.
+asks is its step: gradient, update, and everything that a loop does between two steps. Writes
+``results/bench/training_step.md``.
 """
 
 import argparse
@@ -12,16 +13,19 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.tensor_ring import OUT
+from benchmarks.timing import markdown_table, two_threads, write
 from googol.data import Condition, Dataset, batches
 from googol.training import TrainingSettings, fit
 
 BATCH_SIZE = 128
+WIDTHS = (300, 512, 1024)
 SKIPPED = 5  # first steps, in which memory is allocated
 
 
@@ -71,28 +75,36 @@ def measure(data: Dataset, width: int, settings: TrainingSettings) -> tuple[list
 
 
 def main() -> None:
-    """Prints the median time of a step of both loops, and the median of the rounds' ratios."""
+    """Measures several widths, with and without averaged weights, and writes the page."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--width", type=int, default=512)
-    parser.add_argument("--average-weights", type=float, default=0.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=100)
     given = parser.parse_args()
+    two_threads()
     generator = torch.Generator().manual_seed(0)
     shape = (given.steps * BATCH_SIZE, 1, 28, 28)
     images = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
     data = Dataset("noise", images, torch.zeros(len(images), 1), (Condition("none", None),))
-    settings = TrainingSettings(
-        epochs=1, batch_size=BATCH_SIZE, accelerator="cpu", average_weights=given.average_weights
+    rows = []
+    for width, average in product(WIDTHS, (0.0, 0.999)):
+        settings = TrainingSettings(epochs=1, batch_size=BATCH_SIZE, accelerator="cpu", average_weights=average)
+        # A process's first round is slower, and unequally so, until its memory has settled.
+        rounds = [measure(data, width, settings) for _ in range(given.rounds + 1)][1:]
+        medians = [[statistics.median(times) for times in pair] for pair in rounds]
+        bare, ours = (1000 * statistics.median(times) for times in zip(*medians, strict=True))
+        ratios = sorted(mine / other for other, mine in medians)
+        cells = [f"{bare:.2f}", f"{ours:.2f}", f"{statistics.median(ratios):.3f}", f"{ratios[0]:.3f}-{ratios[-1]:.3f}"]
+        rows.append([str(width), "yes" if average else "no", *cells])
+    header = ["width", "averaged weights", "bare loop, ms", "fit, ms", "ratio", "of the rounds"]
+    text = (
+        "# A step of training beside a bare loop\n\n`python -m benchmarks.training_step`: an autoencoder "
+        f"784-w-w-32-w-w-784 on {BATCH_SIZE} images, the same batches for both, in turns at every step; "
+        f"{given.rounds} rounds, {torch.get_num_threads()} threads. Besides, `fit` fetches the batch from the data "
+        "set, averages what it logs, follows a schedule, and looks for losses that are not finite.\n\n"
+        f"{markdown_table(header, rows)}\n"
     )
-    # A process's first round is slower, and unequally so, until its memory has settled.
-    rounds = [measure(data, given.width, settings) for _ in range(given.rounds + 1)][1:]
-    medians = [[statistics.median(times) for times in pair] for pair in rounds]
-    bare, ours = (1000 * statistics.median(times) for times in zip(*medians, strict=True))
-    ratios = sorted(mine / other for other, mine in medians)
-    print(f"bare loop: {bare:.2f} ms a step")
-    print(f"fit:       {ours:.2f} ms a step")
-    print(f"ratio:     {statistics.median(ratios):.3f} (of {len(ratios)} rounds, {ratios[0]:.3f} to {ratios[-1]:.3f})")
+    write(OUT / "training_step.md", text)
+    print(text)
 
 
 if __name__ == "__main__":

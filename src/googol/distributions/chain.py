@@ -29,6 +29,7 @@ from googol.distributions.products import log_of_sums
 # Entries above it, of matrices with a largest one, keep products of two matrices within single precision.
 _MILD = math.exp(-40)
 _LOG_ENTRIES = 2**22  # of the links of rows whose logarithms are kept at a time
+_SMALL_LINK = 2**11  # numbers in a link of all rows, up to which the steps cost more than the operations in them
 
 
 class Scaled(NamedTuple):
@@ -223,6 +224,9 @@ class Chain:
         logarithms, those.
         """
         found = [self.start(links.shape[1], logarithms=logarithms).mT]
+        if not logarithms and links[0].numel() <= _SMALL_LINK and self.is_mild:
+            products = suffix_products(links[1:]) @ found[0]
+            return [*rescaled(products).unbind(0), *found]
         for link in reversed(links.unbind(0)[1:]):
             found.append(times(link, found[-1], logarithms=logarithms))
         return found[::-1]
@@ -237,8 +241,9 @@ class Chain:
 
         Where all entries are within a factor, so are those of every product of the matrices and of their mixtures.
         """
-        large = (self.cores > _MILD).flatten(-2)
-        return bool((large.all(-1) | ~large.any(-1)).all())  # a component that a variable lacks has zeros alone
+        entries = self.cores.detach().flatten(-2)
+        # A component that a variable lacks has zeros alone.
+        return bool(((entries.amin(-1) > _MILD) | (entries.amax(-1) <= _MILD)).all())
 
     def select(self, links: list[int], components: int | None = None) -> Chain:
         """The chain of some links alone, in the given order, each with its first ``components`` matrices."""
@@ -315,6 +320,19 @@ def product_tree(links: Tensor, *, logarithms: bool = False) -> list[Tensor]:
     while len(levels[-1]) > 1:
         levels.append(times(levels[-1][::2], levels[-1][1::2], logarithms=logarithms))
     return levels
+
+
+def suffix_products(links: Tensor) -> Tensor:
+    """The product of each of the links ``(n, …, m, m)`` and all after it, up to a factor.
+
+    In a few steps for all links at once, with more operations than one link after the other takes; entries far below
+    the largest may vanish on the way.
+    """
+    products, length = links, 1  # of so many links each, or up to the last
+    while length < len(links):
+        products = torch.cat([rescaled(products[:-length] @ products[length:]), products[-length:]])
+        length *= 2
+    return products
 
 
 def times(a: Tensor, b: Tensor, *, logarithms: bool = False) -> Tensor:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
@@ -17,20 +16,24 @@ _R = TypeVar("_R")
 # Where matrix products of single precision may be told to be made of fewer digits, as by
 # `torch.set_float32_matmul_precision("high")`.
 _BACKENDS: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+_FULL = ("ieee", "none")  # of all digits, and not said
 
 
-@contextmanager
-def every_digit(like: Tensor) -> Iterator[None]:
+class every_digit:  # named like torch.no_grad
     """Autocast, and products of fewer digits than the numbers have, are off on the device of a tensor."""
-    with torch.autocast(like.device.type, enabled=False):
-        if torch.compiler.is_compiling():  # a graph cannot change settings
-            yield
-            return
-        _settings.enter()
-        try:
-            yield
-        finally:
+
+    def __init__(self, like: Tensor) -> None:
+        self.autocast = torch.autocast(like.device.type, enabled=False)
+        self.counted = False
+
+    def __enter__(self) -> None:
+        self.autocast.__enter__()
+        self.counted = not torch.compiler.is_compiling() and _settings.enter()  # a graph cannot change settings
+
+    def __exit__(self, *error: Any) -> None:
+        if self.counted:
             _settings.leave()
+        self.autocast.__exit__(*error)
 
 
 def full_precision(function: Callable[Concatenate[Any, _P], _R]) -> Callable[Concatenate[Any, _P], _R]:
@@ -52,12 +55,16 @@ class _Settings:
         self.inside = 0
         self.before: list[str] = []
 
-    def enter(self) -> None:
+    def enter(self) -> bool:
+        """Whether settings had to be changed, and :meth:`leave` has to follow."""
+        if self.inside == 0 and all(backend.fp32_precision in _FULL for backend in _BACKENDS):
+            return False
         with self.lock:
             if self.inside == 0:
                 self.before = [backend.fp32_precision for backend in _BACKENDS]
                 self._set(["ieee"] * len(_BACKENDS))
             self.inside += 1
+        return True
 
     def leave(self) -> None:
         with self.lock:
@@ -67,7 +74,7 @@ class _Settings:
 
     def _set(self, wanted: list[str]) -> None:
         for backend, before, value in zip(_BACKENDS, self.before, wanted, strict=True):
-            if before not in ("ieee", "none"):
+            if before not in _FULL:
                 backend.fp32_precision = value
 
 

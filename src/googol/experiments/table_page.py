@@ -169,10 +169,18 @@ def _circumstances(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     training = statistics.fmean(run["training"]["seconds"] for run in runs) / 60
     minutes = f"{training:.1f} + {statistics.fmean(run['evaluation_minutes'] for run in runs):.1f}"
     epochs = statistics.fmean(run["training"]["epochs"] for run in runs)
+    kept = statistics.fmean(map(_kept_epoch, runs))
     cut = " (budget)" if any(run["training"]["stopped_by"] == "time_budget" for run in runs) else ""
+    cut += f", best {kept:.0f}" if kept < epochs - 0.5 else ""
     parameters = runs[0]["metrics"].get("parameters", 0)
     devices = sorted({run["device"] for run in runs})
     return [f"{parameters:,}", str(len(runs)), minutes, f"{epochs:.0f}{cut}", "; ".join(devices)]
+
+
+def _kept_epoch(run: Mapping[str, Any]) -> float:
+    """After how many epochs a model had the weights that were measured."""
+    training = run["training"]
+    return float(training["epochs"] * training.get("kept_step", training["steps"]) / max(1, training["steps"]))
 
 
 def _problems(table: Table, runs: Sequence[Mapping[str, Any]]) -> str:
