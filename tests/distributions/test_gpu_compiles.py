@@ -22,8 +22,13 @@ def compiled(name: str, *, ring: bool, m: int = 16) -> int:
     from googol.distributions import gpu
 
     kernel = getattr(gpu, name)
-    constants = {"KEEP": True, "RING": ring, "LINES": m if ring else 1, "M": m, "K": 16}
-    types = dict.fromkeys(kernel.arg_names, "*fp32") | {"log_product": "*fp64", "more": "fp32", "small": "fp32"}
+    constants = {"KEEP": True, "RING": ring, "LINES": m if ring else 1, "M": m}
+    types = dict.fromkeys(kernel.arg_names, "*fp32") | {
+        "log_product": "*fp64",
+        "shift": "*fp64",
+        "more": "fp32",
+        "small": "fp32",
+    }
     types |= dict.fromkeys(gpu.SIZES, "i32") | dict.fromkeys(constants, "constexpr")
     source = ASTSource(
         fn=kernel,

@@ -25,18 +25,14 @@ SIZES = ("rows", "links", "components", "m")
 
 
 @triton.jit
-def _link(log_weights, log_scale, cores, place, components, m, M: tl.constexpr, K: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The matrix of a link with weights whose largest is one, and the logarithm of what they were divided by."""
-    k = tl.arange(0, K)
-    there = k < components
-    x = tl.load(log_weights + k, mask=there, other=float("-inf")) + tl.load(log_scale + k, mask=there, other=0.0)
-    peak = tl.maximum(tl.max(x), -3.4e38)
+def _link(weights, cores, components, M: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The matrix of a link, of cores that are filled up with zeros: without masks they are read four at a time."""
     matrix = tl.zeros((M, M), dtype=tl.float32)
-    inside = (tl.arange(0, M) < m)[:, None] & (tl.arange(0, M) < m)[None, :]
+    core = cores + tl.arange(0, M)[:, None] * M + tl.arange(0, M)[None, :]
     for c in range(components):
-        weight = tl.exp(tl.load(log_weights + c) + tl.load(log_scale + c) - peak)
-        matrix += weight * tl.load(cores + c * m * m + place, mask=inside, other=0.0)
-    return matrix, peak
+        matrix += tl.load(weights + c) * tl.load(core)
+        core += M * M
+    return matrix
 
 
 @triton.jit
@@ -47,25 +43,22 @@ def _times(left, matrix, RING: tl.constexpr):  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=SIZES)
 def _forward(  # type: ignore[no-untyped-def]
-    log_weights, log_scale, cores, kept, totals, product, log_product, bound,
+    weights, shift, cores, kept, totals, product, log_product, bound,
     rows, links, components, m, more, small,
-    KEEP: tl.constexpr, RING: tl.constexpr, LINES: tl.constexpr, M: tl.constexpr, K: tl.constexpr,
+    KEEP: tl.constexpr, RING: tl.constexpr, LINES: tl.constexpr, M: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     i, j = tl.arange(0, LINES), tl.arange(0, M)
     lines = m if RING else 1
-    place = tl.arange(0, M)[:, None] * m + j[None, :]
     out, inside = i[:, None] * m + j[None, :], (i < lines)[:, None] & (j < m)[None, :]
     # A ring starts from the identity, a train from ones.
     running = tl.where(inside & (i[:, None] == j[None, :]) if RING else inside, 1.0, 0.0)
     discarded = tl.zeros((1, M), dtype=tl.float32)
-    logarithm = tl.zeros((), dtype=tl.float64)
+    logarithm = tl.load(shift + row)
     lost = tl.zeros((), dtype=tl.int32)
     for t in range(links):
         at = (t * rows + row) * components
-        matrix, peak = _link(
-            log_weights + at, log_scale + t * components, cores + t * components * m * m, place, components, m, M, K
-        )
+        matrix = _link(weights + at, cores + t * components * M * M, components, M)
         if KEEP:
             tl.store(kept + (t * rows + row) * lines * m + out, running, mask=inside)
         running = _times(running, matrix, RING)
@@ -77,7 +70,7 @@ def _forward(  # type: ignore[no-untyped-def]
         running, discarded = running / total, discarded / total
         if KEEP:
             tl.store(totals + t * rows + row, total)
-        logarithm += peak.to(tl.float64) + tl.log(total.to(tl.float64))
+        logarithm += tl.log(total.to(tl.float64))
     tl.store(product + row * lines * m + out, running, mask=inside)
     tl.store(log_product + row, tl.where(lost > 0, float("-inf"), logarithm))
     tl.store(bound + row, tl.sum(tl.where((j < m)[None, :], discarded, 0.0)))
@@ -85,8 +78,8 @@ def _forward(  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=SIZES)
 def _backward(  # type: ignore[no-untyped-def]
-    log_weights, log_scale, cores, kept, totals, grad, grad_links, rows, links, components, m,
-    RING: tl.constexpr, LINES: tl.constexpr, M: tl.constexpr, K: tl.constexpr,
+    weights, cores, kept, totals, grad, grad_links, rows, links, components, m,
+    RING: tl.constexpr, LINES: tl.constexpr, M: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     i, j = tl.arange(0, LINES), tl.arange(0, M)
@@ -98,9 +91,7 @@ def _backward(  # type: ignore[no-untyped-def]
     for step in range(links):
         t = links - 1 - step
         at = (t * rows + row) * components
-        matrix, _ = _link(
-            log_weights + at, log_scale + t * components, cores + t * components * m * m, place, components, m, M, K
-        )
+        matrix = _link(weights + at, cores + t * components * M * M, components, M)
         before = tl.load(kept + (t * rows + row) * lines * m + out, mask=inside, other=0.0)
         gradient = gradient / tl.load(totals + t * rows + row)
         if RING:
@@ -146,41 +137,49 @@ class TritonProduct(torch.autograd.Function):
     def forward(
         ctx: Any, log_weights: Tensor, log_scale: Tensor, cores: Tensor, lines: int, keep: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        given = log_weights, log_scale, cores
-        log_weights, log_scale, cores = (x.detach().contiguous() for x in given)
-        (n, rows, components), m = log_weights.shape, cores.shape[-1]
+        given, cores = cores, cores.detach().contiguous()
+        x = log_weights.detach() + log_scale.unsqueeze(1)
+        peak = x.amax(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).min)
+        weights, shift = (x - peak).exp(), peak.double().sum((0, 2))  # the largest of every link is one
+        (n, rows, components), m = weights.shape, cores.shape[-1]
         links = n if keep else 0
         kept, product = cores.new_empty(links, rows, lines, m), cores.new_empty(1, rows, lines, m)
         totals, bound = cores.new_empty(links, rows), cores.new_empty(1, rows)
         log_product = cores.new_empty(1, rows, dtype=torch.float64)
-        tensors = log_weights, log_scale, cores, kept, totals, product, log_product, bound
+        sizes = _sizes(lines, m)
+        tensors = weights, shift, _filled(cores, sizes["M"]), kept, totals, product, log_product, bound
         more, small = discarded(cores.dtype, components, m, 1), torch.finfo(cores.dtype).tiny ** 0.5
         if rows:
-            sizes = _sizes(lines, m, components)
             with torch.cuda.device_of(cores):  # else Triton takes the current device
                 _forward[(rows,)](*tensors, rows, n, components, m, more, small, KEEP=keep, **sizes)
-        ctx.save_for_backward(*given, kept, totals)
+        # The inputs too, of whose gradients none can be asked for.
+        ctx.save_for_backward(log_weights, given, weights, kept, totals)
         ctx.mark_non_differentiable(log_product, bound)
         return product, log_product.masked_fill(is_lost(torch.ones_like(bound), bound), -torch.inf), bound
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None]:
-        log_weights, log_scale, cores, kept, totals = (x.contiguous() for x in ctx.saved_tensors)
-        (n, rows, components), m, lines = log_weights.shape, cores.shape[-1], grad.shape[-2]
+        cores, weights, kept, totals = (x.contiguous() for x in ctx.saved_tensors[1:])
+        (n, rows, components), m, lines = weights.shape, cores.shape[-1], grad.shape[-2]
         of_links = cores.new_empty(n, rows, m * m)
-        tensors = log_weights, log_scale, cores, kept, totals, grad.contiguous(), of_links
+        sizes = _sizes(lines, m)
+        tensors = weights, _filled(cores, sizes["M"]), kept, totals, grad.contiguous(), of_links
         if rows:
             with torch.cuda.device_of(cores):
-                _backward[(rows,)](*tensors, rows, n, components, m, **_sizes(lines, m, components))
+                _backward[(rows,)](*tensors, rows, n, components, m, **sizes)
         if not finite(of_links):
             of_links = saturate(of_links.nan_to_num())
-        x = log_weights + log_scale.unsqueeze(1)
-        weights = (x - x.amax(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).min)).exp()
         grad_weights = (of_links @ cores.flatten(-2).mT).mul_(weights)
         return grad_weights, None, (weights.mT @ of_links).view_as(cores), None, None
 
 
-def _sizes(lines: int, m: int, components: int) -> dict[str, Any]:
+def _filled(cores: Tensor, size: int) -> Tensor:
+    """The cores with zeros up to matrices of a size."""
+    more = size - cores.shape[-1]
+    return torch.nn.functional.pad(cores, (0, more, 0, more)).contiguous()
+
+
+def _sizes(lines: int, m: int) -> dict[str, Any]:
     size, ring = max(16, triton.next_power_of_2(m)), lines == m
-    return {"RING": ring, "LINES": size if ring else 1, "M": size, "K": triton.next_power_of_2(components)}
+    return {"RING": ring, "LINES": size if ring else 1, "M": size}

@@ -180,7 +180,8 @@ def _circumstances(runs: Sequence[Mapping[str, Any]]) -> list[str]:
 def _kept_epoch(run: Mapping[str, Any]) -> float:
     """After how many epochs a model had the weights that were measured."""
     training = run["training"]
-    return float(training["epochs"] * training.get("kept_step", training["steps"]) / max(1, training["steps"]))
+    share = training["kept_step"] / max(1, training["steps"]) if "kept_step" in training else 1.0
+    return float(training["epochs"] * share)
 
 
 def _problems(table: Table, runs: Sequence[Mapping[str, Any]]) -> str:
