@@ -57,14 +57,14 @@ class _Settings:
 
     def enter(self) -> bool:
         """Whether settings had to be changed, and :meth:`leave` has to follow."""
-        if self.inside == 0 and all(backend.fp32_precision in _FULL for backend in _BACKENDS):
-            return False
         with self.lock:
             if self.inside == 0:
                 self.before = [backend.fp32_precision for backend in _BACKENDS]
+                if all(before in _FULL for before in self.before):
+                    return False
                 self._set(["ieee"] * len(_BACKENDS))
             self.inside += 1
-        return True
+            return True
 
     def leave(self) -> None:
         with self.lock:
