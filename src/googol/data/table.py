@@ -105,7 +105,8 @@ def decoded(schema: Sequence[Condition], rows: Tensor) -> dict[str, list[str]]:
         ValueError: A number stands for no value of its condition.
 
     Example:
-        >>> decoded([Condition("hair", ("brown", "red")), Condition("age")], torch.tensor([[1, 31.5], [0, torch.nan]]))
+        >>> schema = Condition("hair", ("brown", "red")), Condition("age", None)
+        >>> decoded(schema, torch.tensor([[1, 31.5], [0, torch.nan]]))
         {'hair': ['red', 'brown'], 'age': ['31.5', '']}
     """
     columns = zip(schema, rows.T.tolist(), strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
@@ -19,16 +20,20 @@ _BACKENDS: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.mkldnn.
 _FULL = ("ieee", "none")  # of all digits, and not said
 
 
-class every_digit:  # named like torch.no_grad
-    """Autocast, and products of fewer digits than the numbers have, are off on the device of a tensor."""
+def every_digit(like: Tensor) -> AbstractContextManager[Any]:
+    """Turns off autocast, and products of fewer digits than the numbers have, on the device of a tensor."""
+    autocast = torch.autocast(like.device.type, enabled=False)
+    return autocast if torch.compiler.is_compiling() else _EveryDigit(autocast)  # a graph cannot change settings
 
-    def __init__(self, like: Tensor) -> None:
-        self.autocast = torch.autocast(like.device.type, enabled=False)
+
+class _EveryDigit(AbstractContextManager[None]):
+    def __init__(self, autocast: torch.autocast) -> None:
+        self.autocast = autocast
         self.counted = False
 
     def __enter__(self) -> None:
         self.autocast.__enter__()
-        self.counted = not torch.compiler.is_compiling() and _settings.enter()  # a graph cannot change settings
+        self.counted = _settings.enter()
 
     def __exit__(self, *error: Any) -> None:
         if self.counted:
