@@ -100,10 +100,12 @@ def encoded(
             elif name in declared:
                 found.append((declared[name], _encoded(declared[name], column, f"as {beside.name} declares it")))
                 _require_entries(name, ~np.isnan(found[-1][1]))
-            elif wanted is None and (reason := _tells_nothing(_column(column))):
-                warnings.warn(f"{path}: {name!r} {reason}, so the column is left out", stacklevel=3)
             elif wanted is None or name in wanted:
-                found.append(_condition(name, _column(column)))
+                looked_at = _column(column)
+                if wanted is None and (reason := _tells_nothing(looked_at)):
+                    warnings.warn(f"{path}: {name!r} {reason}, so the column is left out", stacklevel=3)
+                else:
+                    found.append(_condition(name, looked_at))
     except ValueError as error:
         raise DataError(f"{path}: {error}") from error
     rows = len(next(iter(columns.values()), ()))
