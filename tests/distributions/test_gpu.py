@@ -37,7 +37,8 @@ def test_products_and_gradients_are_those_of_pytorch(boundary, n, rows, componen
             )
             without = gpu.TritonProduct.apply(log_weights, log_scale, cores, lines, False)
             for kept, other in zip((product, total, bound), without, strict=True):
-                torch.testing.assert_close(kept, other[0], rtol=1e-6, atol=0)
+                # Two programs of a compiler may differ in the last digit.
+                torch.testing.assert_close(kept, other[0], rtol=1e-6 if DEVICE == "cuda" else 0, atol=0)
         elif boundary == "ring":
             parts = MatrixProduct.apply(weights.unsqueeze(1), leaves[1].flatten(-2).unsqueeze(1), m, True)
             product, total, _ = (x[0] for x in parts)
@@ -53,10 +54,8 @@ def test_products_and_gradients_are_those_of_pytorch(boundary, n, rows, componen
 @pytest.mark.parametrize(("n", "components", "m"), [(100, 5, 8), (6, 3, 40)])
 def test_long_chains_and_large_ranks_against_double_precision(boundary, n, components, m):
     torch.manual_seed(0)
-    log_cores, log_weights = (
-        torch.randn(n, components, m, m, device=DEVICE),
-        3 * torch.randn(n, 2, components, device=DEVICE),
-    )
+    log_cores = torch.randn(n, components, m, m, device=DEVICE)
+    log_weights = 3 * torch.randn(n, components, 2, device=DEVICE).mT  # not one row after the other in memory
     chain = Chain(log_cores, boundary)
     lines = m if boundary == "ring" else 1
     parts = gpu.TritonProduct.apply(log_weights, chain.log_scale, chain.cores, lines, False)

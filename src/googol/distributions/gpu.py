@@ -17,7 +17,7 @@ from torch import Tensor
 
 from googol.distributions.kernels import wanted
 from googol.distributions.once import once_differentiable
-from googol.distributions.products import discarded, finite, is_lost, saturate
+from googol.distributions.products import discarded, finite, is_lost, saturate, scaled_weights
 
 LARGEST_RANK = 64  # above 32 a product and a matrix do not all fit the registers of a program
 # Sizes that change from call to call, such as that of the last batch: another value needs no other kernel.
@@ -138,9 +138,8 @@ class TritonProduct(torch.autograd.Function):
         ctx: Any, log_weights: Tensor, log_scale: Tensor, cores: Tensor, lines: int, keep: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         given, cores = cores, cores.detach().contiguous()
-        x = log_weights.detach() + log_scale.unsqueeze(1)
-        peak = x.amax(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).min)
-        weights, shift = (x - peak).exp(), peak.double().sum((0, 2))  # the largest of every link is one
+        weights, shifts = scaled_weights(log_weights.detach() + log_scale.unsqueeze(1), cores.dtype)
+        weights, shift = weights.contiguous(), shifts.sum((0, 2))
         (n, rows, components), m = weights.shape, cores.shape[-1]
         links = n if keep else 0
         kept, product = cores.new_empty(links, rows, lines, m), cores.new_empty(1, rows, lines, m)

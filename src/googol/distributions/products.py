@@ -80,7 +80,7 @@ class Scale:
         return log_scale.masked_fill(self.lost | is_lost(torch.ones_like(bound), bound), -math.inf)
 
 
-def _weights(log_weights: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def scaled_weights(log_weights: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Weights scaled so that the largest of every link is one, and the log-scale taken out, ``(…, B, 1)``."""
     shift = log_weights.amax(-1, keepdim=True).clamp_min(torch.finfo(dtype).min)
     return (log_weights - shift).exp_().to(dtype), shift.double()
@@ -128,7 +128,7 @@ class MatrixProduct(torch.autograd.Function):
     def forward(ctx: Any, log_weights: Tensor, cores: Tensor, rank: int, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
         length, segments, batch, components = log_weights.shape
         m = math.isqrt(cores.shape[-1])
-        weights, shift = _weights(log_weights, cores.dtype)
+        weights, shift = scaled_weights(log_weights, cores.dtype)
         scale = Scale(shift.sum((0, 3)))
         more = discarded(cores.dtype, components, rank, RESCALED)
         added = cores.new_full((1, 1, 1), more)
@@ -217,7 +217,7 @@ class VectorProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, log_weights: Tensor, cores: Tensor, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
         length, batch, components = log_weights.shape
-        weights, shift = _weights(log_weights, cores.dtype)
+        weights, shift = scaled_weights(log_weights, cores.dtype)
         vector = cores.new_ones(batch, cores.shape[-1])
         bound = torch.zeros_like(vector)
         scale = Scale(shift.sum((0, 2)))
