@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 from torch import nn
 
 from googol.cli import main
+from googol.experiments import config
 
 TINY = ["--epochs", "1", "--latents", "4", "--figure-every", "1"]
 RING = ["prior:tensor-ring", "--prior.rank", "3", "--prior.components", "4"]
@@ -39,6 +41,14 @@ def test_models_are_trained_as_they_were_published(folder: Path) -> None:
     assert config["model"]["objective"] == "non-saturating"
     assert (folder / "figures" / "samples.png").is_file()
     assert (folder / "figures" / "prior.png").is_file()
+
+
+@pytest.mark.parametrize("prior", [config.TensorRing(rank=2, scale=0.1), config.NormalMixture(scale=0.1)])
+def test_components_start_as_narrow_as_is_asked_for(prior: config.TensorRing | config.NormalMixture) -> None:
+    model = config.GAN(latents=3, prior=prior, network=config.MLP()).build((1, 8, 8), ())
+    scales = [value.exp() for name, value in model.prior.named_parameters() if "log_scale" in name]
+    assert len(scales) == 1
+    torch.testing.assert_close(scales[0], torch.full_like(scales[0], 0.1))
 
 
 def test_what_went_wrong_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,6 +46,8 @@ def test_what_is_written_is_what_is_read(model) -> None:
         ({"kind": "vae", "latents": "many"}, "latents must be"),
         ({"kind": "vae", "latents": 0}, "latents must be at least 1, got 0"),
         ({"kind": "vae", "prior": {"kind": "tensor-ring", "boundary": "open"}}, "boundary must be one of"),
+        ({"kind": "gan", "prior": {"kind": "tensor-ring", "scale": 0.0}}, "scale must be positive, got 0.0"),
+        ({"kind": "gan", "prior": {"kind": "normal-mixture", "scale": -1.0}}, "scale must be positive, got -1.0"),
         ([], "must have a kind"),
     ],
 )

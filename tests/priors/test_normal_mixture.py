@@ -41,6 +41,10 @@ def test_starts_from_codes():
     assert all(parameter.requires_grad for parameter in prior.parameters())
 
 
+def test_starts_with_scales_that_are_asked_for():
+    torch.testing.assert_close(NormalMixture(2, components=3, scale=0.2).log_scale.exp(), torch.full((3, 2), 0.2))
+
+
 def test_codes_that_are_all_alike_leave_it_finite():
     prior = NormalMixture(2, components=3)
     prior.fit_initial(torch.randn(2, 2).repeat(5, 1))
@@ -52,6 +56,7 @@ def test_codes_that_are_all_alike_leave_it_finite():
     [
         (lambda: NormalMixture(0, components=2), "latents to be at least 1; got 0"),
         (lambda: NormalMixture(2, components=0), "components to be at least 1; got 0"),
+        (lambda: NormalMixture(2, components=2, scale=0.0), "scale must be a positive number, got 0.0"),
         (lambda: NormalMixture(2, components=3).fit_initial(torch.zeros(2, 2)), "3 codes to start from; got 2"),
         (lambda: NormalMixture(2, components=3).fit_initial(torch.zeros(9, 4)), r"2 numbers; got shape \(9, 4\)"),
     ],

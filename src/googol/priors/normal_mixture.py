@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import torch
@@ -24,7 +25,7 @@ class NormalMixture(nn.Module):
     .. math::
         p(z) = \sum_{k=1}^K w_k \prod_j \mathcal N(z_j; \mu_{kj}, \sigma_{kj}^2)
 
-    It starts with equal weights, standard normal means and unit scales, or from the codes of the training data
+    It starts with equal weights, standard normal means and equal scales, or from the codes of the training data
     (:meth:`fit_initial`).
 
     References:
@@ -33,9 +34,10 @@ class NormalMixture(nn.Module):
     Args:
         latents: The number of latent variables.
         components: The number K of components, at least 1.
+        scale: The standard deviation that all components start with, positive.
 
     Raises:
-        ValueError: If ``components`` is less than 1.
+        ValueError: If ``components`` is less than 1, or ``scale`` is not positive.
 
     Example:
         >>> import torch
@@ -45,12 +47,14 @@ class NormalMixture(nn.Module):
         torch.Size([5])
     """
 
-    def __init__(self, latents: int, *, components: int = 100):
+    def __init__(self, latents: int, *, components: int = 100, scale: float = 1.0):
         super().__init__()
         check_at_least_one(latents=latents, components=components)
+        if not 0 < scale < math.inf:
+            raise ValueError(f"scale must be a positive number, got {scale}")
         self.logits = nn.Parameter(torch.zeros(components))
         self.loc = nn.Parameter(torch.randn(components, latents))
-        self.log_scale = nn.Parameter(torch.zeros(components, latents))
+        self.log_scale = nn.Parameter(torch.full((components, latents), math.log(scale)))
 
     def forward(self) -> Mixture:
         """The distribution of z, event shape (latents,)."""

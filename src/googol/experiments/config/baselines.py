@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from googol.experiments.config.common import ImageShape, require, require_conditions
+from googol.experiments.config.common import ImageShape, require, require_conditions, require_positive
 from googol.experiments.config.likelihoods import Bernoulli, Likelihood
 from googol.experiments.config.networks import Conv, Network
 from googol.experiments.config.posteriors import Diagonal, Posterior
@@ -85,8 +85,7 @@ class ExpertsVAE:
 
     def __post_init__(self) -> None:
         require(1, latents=self.latents)
-        if not self.label_weight > 0:
-            raise ValueError(f"label_weight must be positive, got {self.label_weight}")
+        require_positive(label_weight=self.label_weight)
 
     def build(self, image_shape: ImageShape, schema: Sequence[Condition]) -> models.ExpertsVAE:
         """The model, with weights to start from.

@@ -19,6 +19,13 @@ def require(least: float, **values: float) -> None:
             raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
+def require_positive(**values: float) -> None:
+    """Raises a ValueError unless each of the values is finite and positive."""
+    for name, value in values.items():
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name} must be positive, got {value}")
+
+
 def require_conditions(kind: str, schema: Sequence[Condition]) -> None:
     """Raises a ValueError if there is no condition."""
     if not schema:

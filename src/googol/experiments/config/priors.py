@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from googol.experiments.config.common import ImageShape, require
+from googol.experiments.config.common import ImageShape, require, require_positive
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,14 +48,17 @@ class NormalMixture(_Learnable):
 
     components: int = 100
     """normals in the mixture"""
+    scale: float = 1.0
+    """standard deviation of the normals at the start, of a model that does not place them by codes"""
 
     def __post_init__(self) -> None:
         require(1, components=self.components)
+        require_positive(scale=self.scale)
 
     def _prior(self, latents: int, posterior: nn.Module | None, image_shape: ImageShape) -> nn.Module:
         from googol.priors import NormalMixture as Prior
 
-        return Prior(latents, components=self.components)
+        return Prior(latents, components=self.components, scale=self.scale)
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,14 @@ class TensorRing(_Learnable):
     """normal components of each continuous variable"""
     boundary: Literal["ring", "train"] = "ring"
     """whether the last variable is tied to the first"""
+    scale: float | None = None
+    """standard deviation of the normal components at the start, of a model that does not place them by codes; by
+    default their distance, so that they run into each other"""
 
     def __post_init__(self) -> None:
         require(1, rank=self.rank, components=self.components)
+        if self.scale is not None:
+            require_positive(scale=self.scale)
 
     def _prior(self, latents: int, posterior: nn.Module | None, image_shape: ImageShape) -> nn.Module:
         return self._ring(latents, ())
@@ -122,7 +130,7 @@ class TensorRing(_Learnable):
         from googol.distributions import TensorRing as Ring
 
         sizes = [None] * latents + [condition.values and len(condition.values) for condition in schema]
-        variables = [Categorical(size) if size else Normal(self.components) for size in sizes]
+        variables = [Categorical(size) if size else Normal(self.components, scale=self.scale) for size in sizes]
         positions = [(code + 0.5) / latents for code in range(latents)]
         positions += [(condition + 0.5) / len(schema) for condition in range(len(schema))]
         order = sorted(range(len(variables)), key=positions.__getitem__)
