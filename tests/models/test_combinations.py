@@ -1,5 +1,7 @@
 """Any prior with any posterior, likelihood and network: a step of training, bounds, samples, the file of weights."""
 
+import dataclasses
+import gc
 import itertools
 from typing import get_args
 
@@ -128,6 +130,43 @@ def test_the_models_by_name(choice):
 def test_choices_that_make_no_sense(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+# Of zuko's flows, a few tensors do.
+COLLECTED = [
+    *(config.VAE(latents=4, prior=prior) for prior in PRIORS if not isinstance(prior, config.Flow)),
+    *(config.VAE(latents=4, posterior=posterior) for posterior in POSTERIORS if not isinstance(posterior, config.IAF)),
+    *(config.VAE(latents=4, likelihood=likelihood) for likelihood in LIKELIHOODS),
+    config.HVAE(latents=(4, 3)),
+    *(kind(latents=4) for kind in (config.JointVAE, config.CVAE, config.ExpertsVAE)),
+]
+
+
+@pytest.mark.parametrize("choice", COLLECTED, ids=lambda choice: type(choice).__name__)
+def test_no_tensor_waits_for_the_garbage_collector(choice):
+    conditional = getattr(choice, "takes_conditions", False)
+    schema = (Condition("side", ("heads", "tails")), Condition("age", None)) if conditional else ()
+    choice = dataclasses.replace(choice, network=config.MLP(hidden=(9,)))
+    model = choice.build(SHAPE, schema)
+    x, y = torch.rand(7, *SHAPE), torch.zeros(7, len(schema))
+
+    def use():
+        model.loss(x, y)["loss"].backward()
+        with torch.no_grad():
+            model.importance_bound(x, 3)
+            model.sample(2)
+
+    use()  # what is kept from the first time on
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        use()
+        gc.collect()
+        waited = [type(thing).__name__ for thing in gc.garbage]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert "Tensor" not in waited, waited
 
 
 def check(choice):

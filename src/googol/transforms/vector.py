@@ -29,6 +29,15 @@ class VectorTransform(Transform):
         super().__init__()
         self.length = length
 
+    @property
+    def inv(self) -> Transform:
+        """The inverse, which keeps this map but is not kept by it: tensors of things that keep each other would stay in
+        memory until Python's collector comes by.
+        """
+        inverse = super().inv
+        self._inv = None
+        return inverse
+
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The image y of x, and the logarithm of the absolute determinant of dy/dx, which share most of their work.
 
