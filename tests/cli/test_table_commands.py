@@ -72,6 +72,25 @@ def test_one_row_of_another_table(run: Path, tmp_path: Path) -> None:
     assert pd.read_csv(tmp_path / "filled.csv")["size"].tolist() == ["large"]
 
 
+def test_what_is_known_stays_as_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{20251200 + i},{i % 12 + 1:02},{i / 2}" for i in range(60)]
+    Path("t.csv").write_text("\n".join(["date,month,x", *rows, ",,1.50"]) + "\n")
+    assert main(["train", "tabular", "--data", "t.csv", "--out", "RUN", "--epochs", "1"]) == 0
+    assert main(["impute", "RUN", "--out", "filled.csv"]) == 0
+    filled = pd.read_csv("filled.csv", dtype=str)
+    assert (filled["date"] + "," + filled["month"] + "," + filled["x"]).tolist()[:60] == rows
+    assert filled["x"].tolist()[60] == "1.50"
+    assert filled["date"].tolist()[60].startswith("202512")
+    Path("t.csv").write_text("\n".join(["row,x,x_imputed", *(f"{i % 3},{i / 2},{i % 5}" for i in range(60))]) + "\n")
+    assert main(["train", "tabular", "--data", "t.csv", "--out", "RUN2", "--epochs", "1"]) == 0
+    capsys.readouterr()
+    assert main(["impute", "RUN2", "--out", "filled2.csv"]) == 2
+    assert "the table would have 2 columns 'row': rename" in capsys.readouterr().err
+
+
 def test_rows_are_drawn_under_conditions(run: Path, tmp_path: Path) -> None:
     given = ["--given", "size=large", "--given", "age=30..40"]
     assert main(["sample", str(run), *given, "-n", "40", "--out", str(tmp_path / "rows.csv")]) == 0

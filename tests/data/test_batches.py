@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from googol.data import batches, permutation
+from googol.data import batches, load, permutation
 
 SIZES = {"n": st.integers(1, 300), "batch_size": st.integers(1, 70), "seed": st.integers(0, 2**40)}
 
@@ -79,3 +79,13 @@ def test_without_shuffle_in_order() -> None:
 def test_refusals(changed: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         batches(**{"n": 9, "batch_size": 3, "seed": 0, "epoch": 0} | changed)
+
+
+def test_hidden_labels_are_spread_over_the_batches_of_every_epoch() -> None:
+    data = load("digits", "train").hide(0.7, seed=0)
+    for epoch in range(3):
+        shares = [
+            (~data.conditions[index, 0].isnan()).float().mean()
+            for index in batches(len(data), 128, seed=0, epoch=epoch)
+        ]
+        assert all(0.1 < share < 0.5 for share in shares), shares

@@ -49,9 +49,33 @@ def test_the_order_of_rows_does_not_matter(tmp_path: Path) -> None:
 
 def test_without_a_csv(tmp_path: Path) -> None:
     parts = [load(write(tmp_path), split) for split in ("train", "valid", "test")]
-    assert [len(part) for part in parts] == [8, 1, 1]
+    assert [len(part) for part in parts] == [7, 1, 2]
     assert parts[0].schema == ()
     assert sorted(bytes(i) for part in parts for i in part.images[:, 0].numpy()) == sorted(map(bytes, GREY))
+
+
+def test_further_images_leave_the_others_in_their_parts(tmp_path: Path) -> None:
+    before = {split: set(load(write(tmp_path), split).files) for split in ("train", "valid", "test")}
+    for name in ("00.png", "aaa.png", "z.png"):
+        Image.fromarray(GREY[0]).save(tmp_path / name)
+    for split, files in before.items():
+        assert files <= set(load(tmp_path, split).files)
+
+
+def test_images_are_turned_as_the_camera_noted(tmp_path: Path) -> None:
+    write(tmp_path, "file,split", *(f"{i}.png,train" for i in range(11)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(GREY[0]).copy()).save(tmp_path / "10.png", exif=exif)  # stored on its left side
+    images = load(tmp_path, "train").images
+    np.testing.assert_array_equal(images[2], images[0])  # "10.png" comes after "1.png"
+
+
+def test_hidden_folders_are_left_alone(tmp_path: Path) -> None:
+    write(tmp_path / "images")
+    write(tmp_path / "images" / ".ipynb_checkpoints")
+    parts = [load(tmp_path / "images", split) for split in ("train", "valid", "test")]
+    assert sum(map(len, parts)) == len(GREY)
 
 
 def test_formats_subfolders_and_other_files(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Tables without images: CSV and Parquet files."""
 
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,37 @@ def test_parquet_is_read_like_csv(tmp_path: Path) -> None:
     assert other.schema == whole.schema
     assert other.schema[3] == Condition("odd", ("False", "True"))
     np.testing.assert_array_equal(other.conditions, whole.conditions)
+
+
+@pytest.mark.parametrize(
+    ("entries", "values"),
+    [
+        (("01", "02", "10", "02"), ("01", "02", "10")),
+        (("01", "1", "2"), ("1", "2")),
+        (("2.0", "1.", "1.0"), ("1", "2")),
+        (("-1", "+2", "2"), ("-1", "2")),
+        (("9007199254740993", "9007199254740992", "1"), ("1", "9007199254740992", "9007199254740993")),
+        (("1_0", "2_0"), ("1_0", "2_0")),
+        (("١", "٢"), ("١", "٢")),  # which Python takes for 1 and 2
+        (("a\0", "a"), ("a", "a\0")),
+    ],
+)
+def test_integers_are_read_back_as_they_were_written(tmp_path: Path, entries, values) -> None:
+    path = write(tmp_path, "x", *entries)
+    data = load(path, "all")
+    assert data.schema == (Condition("x", values),)
+    np.testing.assert_array_equal(load(path, "all", schema=data.schema).conditions, data.conditions)
+    np.testing.assert_array_equal(data.subset(slice(1, 3)).texts["x"], entries[1:3])
+
+
+def test_a_long_text_takes_no_more_memory_than_it_is_long(tmp_path: Path) -> None:
+    path = write(tmp_path, "x", "a" * 100_000, *["b", "c"] * 500)
+    tracemalloc.start()
+    try:
+        load(path, "all", conditions=["x"])
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.filterwarnings("error")

@@ -6,6 +6,9 @@ from torch import Tensor
 
 __all__ = ["batches", "permutation"]
 
+# Part of the seed: the order of an epoch is to have nothing to do with other choices, such as whose labels are hidden.
+_ORDER = 1
+
 
 def permutation(n: int, *seed: int) -> Tensor:
     r"""A pseudo-random order of :math:`0, \dots, n - 1`, the same on every machine and for ever.
@@ -15,7 +18,8 @@ def permutation(n: int, *seed: int) -> Tensor:
 
     Args:
         n: How many, at least 0.
-        seed: One or more integers, at least 0. Different tuples give unrelated orders.
+        seed: One or more integers, at least 0. Different tuples give unrelated orders; zeros at the end make no
+            difference.
 
     Returns:
         (n,) int64.
@@ -76,7 +80,7 @@ def batches(
             raise ValueError(f"{what} must be at least 1, got {value}")
     if not 0 <= rank < world_size:
         raise ValueError(f"rank must be at least 0 and below world_size = {world_size}, got {rank}")
-    order = permutation(n, seed, epoch) if shuffle else torch.arange(n)
+    order = permutation(n, seed, epoch, _ORDER) if shuffle else torch.arange(n)
     share = -(-n // world_size)
     mine = order[(rank + world_size * torch.arange(share)) % n]
     return list(mine.tensor_split(-(-share // batch_size)))

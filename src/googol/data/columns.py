@@ -65,7 +65,8 @@ def encoded(
 
     An empty entry is missing, and so is ``nan``; beside numbers ``NA``, ``N/A``, ``null``, ``None``, ``?`` and ``-``
     too. A column is continuous if all its entries are numbers, and one of them is not an integer or there are more than
-    20 different ones; else it is categorical, its values the different entries, numbers by size and texts by alphabet.
+    20 different ones; else it is categorical, its values the different entries as they are written, numbers by size and
+    texts by alphabet.
     It is told of a column that looks like numbers but for a few entries.
 
     A column that has no two different entries, that counts the rows, or that has different texts in most of them, as
@@ -125,8 +126,7 @@ def _require_entries(name: str, known: np.ndarray) -> None:
 
 def _encoded(condition: Condition, texts: np.ndarray, why: str) -> np.ndarray:
     """The entries of a condition that is known as numbers; why it is known, for the error of an entry that is none."""
-    # A column of integers with holes is often written as 1.0, 2.0.
-    texts = texts if condition.values is None else np.array([_whole(text, condition.values) for text in texts], object)
+    texts = texts if condition.values is None else _whole(texts, condition.values)
     known = _known(texts, MISSING if condition.is_categorical else MISSING_NUMBERS)
     numbers = np.full(len(texts), np.nan)
     try:
@@ -136,17 +136,38 @@ def _encoded(condition: Condition, texts: np.ndarray, why: str) -> np.ndarray:
     return numbers
 
 
-def _whole(text: str, values: Sequence[str]) -> str:
-    """An entry that is none of the values, but one of them without the zeros after its point, as that value."""
-    shortened = re.sub(r"^(-?\d+)\.0*$", r"\1", text)
-    return shortened if text not in values and shortened in values else text
+def _whole(texts: np.ndarray, values: Sequence[str]) -> np.ndarray:
+    """The entries, each that is a value written in another way, such as 1.0 for 1, as that value."""
+    same = {_integer(value): value for value in reversed(values) if _is_integer(value)}
+    return np.array(
+        [same.get(_integer(text), text) if text not in values and _is_integer(text) else text for text in texts], object
+    )
 
 
 def _is_number(text: str) -> bool:
+    if not text.isascii() or "_" in text:  # which Python reads, too
+        return False
     try:
         return not math.isnan(float(text))
     except ValueError:
         return False
+
+
+def _is_integer(text: str) -> bool:
+    return _is_number(text) and float(text).is_integer()
+
+
+def _without_zeros(text: str) -> str:
+    """A column of integers with holes is often written as 1.0, 2.0."""
+    return re.sub(r"\.0*$", "", text)
+
+
+def _integer(text: str) -> int:
+    """What a text is that is an integer, however large."""
+    try:
+        return int(_without_zeros(text))
+    except ValueError:
+        return int(float(text))  # such as 1e3
 
 
 class _Column(NamedTuple):
@@ -189,7 +210,7 @@ def _condition(name: str, column: _Column) -> tuple[Condition, np.ndarray]:
     codes = np.full(len(texts), np.nan)
     _require_entries(name, known)
     if not column.is_numeric:
-        categories, codes[known] = np.unique(texts[known].astype(str), return_inverse=True)
+        categories, codes[known] = np.unique(texts[known], return_inverse=True)
         if 2 * is_number.sum() > known.sum():
             other = min(texts[known & ~is_number])
             warnings.warn(
@@ -201,9 +222,15 @@ def _condition(name: str, column: _Column) -> tuple[Condition, np.ndarray]:
     numbers = texts[known].astype(float) + 0.0  # -0 becomes 0
     if (np.abs(numbers) > np.finfo(np.float32).max).any():
         raise ValueError(f"condition {name!r} has an entry that is infinite or too large")
-    distinct, index = np.unique(numbers, return_inverse=True)
+    distinct = np.unique(numbers)
     if len(distinct) > MOST_CATEGORIES or (distinct != np.rint(distinct)).any():
         codes[known] = numbers
         return Condition(name, None), codes
-    codes[known] = index
-    return Condition(name, tuple(f"{number:.0f}" for number in distinct)), codes
+    integers, codes[known] = np.unique(np.array([_integer(text) for text in texts[known]], object), return_inverse=True)
+    written: dict[int, set[str]] = {}
+    for text in texts[known]:
+        written.setdefault(_integer(text), set()).add(_without_zeros(text))
+    # As they are written, such as 01, unless that differs.
+    forms = [(number, *written[number]) for number in integers.tolist()]
+    names = [form[1] if len(form) == 2 and form[1].isdecimal() else str(form[0]) for form in forms]
+    return Condition(name, tuple(names)), codes

@@ -1,8 +1,8 @@
 """Images with partly known conditions, and tables, which are conditions alone."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -83,7 +83,9 @@ class Condition:
         if math.isnan(number):
             return ""
         if self.values is None and math.isfinite(number):
-            return str(np.float32(number)).removesuffix(".0")
+            single = np.float32(number)
+            is_plain = 1e-4 <= abs(single) < 1e16  # others are full of zeros
+            return np.format_float_positional(single, trim="-") if is_plain else str(single).removesuffix(".0")
         if self.values is None or number not in range(len(self.values)):
             raise ValueError(f"{number} does not stand for a value of {self.name}: {self.values or 'finite'}")
         return self.values[int(number)]
@@ -105,6 +107,7 @@ class Dataset:
         exact: Whether these are the published images in the published split, if there is one.
         remark: What sets them apart from those of publications, in a few words.
         files: The names of the n images, if each is a file of its own; else empty.
+        texts: The n entries of conditions as the file has them, by the names of these, if it is one of texts.
 
     Raises:
         ValueError: Shapes or types disagree, a condition has a value that it cannot take, or there is no such noise.
@@ -130,6 +133,7 @@ class Dataset:
     exact: bool = True
     remark: str = ""
     files: tuple[str, ...] = ()
+    texts: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.noise not in get_args(Noise):
@@ -230,9 +234,10 @@ class Dataset:
 
     def subset(self, index: Tensor | slice) -> "Dataset":
         """Some of the images with their conditions."""
-        rows = torch.arange(len(self))[index].tolist() if self.files else []
-        files = tuple(self.files[row] for row in rows)
-        return replace(self, images=self.images[index], conditions=self.conditions[index], files=files)
+        rows = torch.arange(len(self))[index].tolist() if self.files or self.texts else []
+        files = tuple(self.files[row] for row in rows) if self.files else ()
+        texts = {name: column[rows] for name, column in self.texts.items()}
+        return replace(self, images=self.images[index], conditions=self.conditions[index], files=files, texts=texts)
 
     def select(self, names: Iterable[str]) -> "Dataset":
         """All images with some of the conditions, in the order given.

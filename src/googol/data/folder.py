@@ -8,8 +8,8 @@ import torch
 
 from googol.data.dataset import Condition, Dataset
 from googol.data.files import DataError
-from googol.data.images import channels_first, flattened, opened
-from googol.data.splits import divide, members
+from googol.data.images import channels_first, flattened, on_its_side, opened
+from googol.data.splits import divide_by_name, members
 from googol.data.table import Table, read_conditions
 
 __all__ = ["load_folder"]
@@ -23,10 +23,11 @@ def load_folder(
 ) -> Dataset:
     """The images of one split of a folder and its subfolders.
 
-    All images must have the same size. They are grey if every one is, else RGB; what is transparent is seen on white.
+    All images must have the same size, turned as the camera noted. They are grey if every one is, else RGB; what is
+    transparent is seen on white. Files and folders whose names start with a point are left alone.
     ``conditions.csv`` in the folder, if it is there, has a row for each image, and ``conditions.yaml`` can declare
-    its columns, see :func:`googol.data.table.read_conditions`; the column ``split`` divides them, else they are
-    divided 80 / 10 / 10 at random.
+    its columns, see :func:`googol.data.table.read_conditions`; the column ``split`` divides them, else the name of each
+    does, of about 80 / 10 / 10 %: images that are added later leave the others where they were.
 
     Raises:
         DataError: There are no images, they differ in size, one is damaged, the CSV file does not fit, or has no such
@@ -46,12 +47,12 @@ def load_folder(
         ...     Image.new("RGB", (12, 8)).save(folder / f"{number}.png")
         >>> data = load_folder(folder, "train")
         >>> len(data), data.image_shape
-        (16, (3, 8, 12))
+        (15, (3, 8, 12))
     """
     files = sorted(
         file.relative_to(path).as_posix()
         for file in path.rglob("*")
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+        if file.suffix.lower() in SUFFIXES and file.is_file() and not _is_hidden(file.relative_to(path))
     )
     if not files:
         raise DataError(f"{path} has no images ({', '.join(sorted(s.strip('.') for s in SUFFIXES))})")
@@ -61,19 +62,27 @@ def load_folder(
     elif (path / "conditions.yaml").exists():
         raise DataError(f"{path} has a conditions.yaml, but no conditions.csv that it could be about")
     else:
-        table = Table((), np.empty((len(files), 0), np.float32), None)
-    index = members(divide(len(files)) if table.parts is None else table.parts, split, str(path))
+        table = Table((), np.empty((len(files), 0), np.float32), None, {})
+    from PIL import ImageOps
+
+    index = members(divide_by_name(files) if table.parts is None else table.parts, split, str(path))
     images = np.empty((len(index), 1 if mode == "L" else 3, size[1], size[0]), np.uint8)
     for row, file in enumerate(index):
         with opened(path / files[file], str(path / files[file])) as image:
-            images[row] = channels_first(flattened(image, mode))
+            images[row] = channels_first(flattened(ImageOps.exif_transpose(image), mode))
     return Dataset(
         str(path),
         torch.from_numpy(images),
         torch.from_numpy(table.conditions[index]),
         table.schema,
         files=tuple(files[file] for file in index),
+        texts={name: column[index] for name, column in table.texts.items()},
     )
+
+
+def _is_hidden(file: Path) -> bool:
+    """Whether a file or a folder that it is in has a name that starts with a point."""
+    return any(part.startswith(".") for part in file.parts)
 
 
 def _common(path: Path, files: list[str]) -> tuple[tuple[int, int], str]:
@@ -83,12 +92,13 @@ def _common(path: Path, files: list[str]) -> tuple[tuple[int, int], str]:
         with opened(path / file, str(path / file)) as image:
             if image.mode not in EIGHT_BIT:
                 raise DataError(f"{path / file} must have 8 bits a channel, got mode {image.mode!r}")
-            if image.size != size and size != (0, 0):
+            width, height = image.size[::-1] if on_its_side(image) else image.size
+            if size not in ((width, height), (0, 0)):
                 raise DataError(
                     f"all images in {path} must have one size, but {files[0]} is {size[0]} x {size[1]} "
-                    f"and {file} is {image.size[0]} x {image.size[1]} (width x height)"
+                    f"and {file} is {width} x {height} (width x height)"
                 )
-            size = image.size
+            size = width, height
             if image.mode not in ("1", "L", "LA"):
                 mode = "RGB"
     return size, mode

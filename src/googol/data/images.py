@@ -70,6 +70,13 @@ def flattened(image: "Image", mode: str) -> "Image":
     return flat
 
 
+def on_its_side(image: "Image") -> bool:
+    """Whether a camera has noted that the rows of an image are its columns."""
+    from PIL.ExifTags import Base
+
+    return image.getexif().get(Base.Orientation) in (5, 6, 7, 8)
+
+
 def load_image(source: Path | BinaryIO, image_shape: tuple[int, int, int]) -> torch.Tensor:
     """An image of any size as a model of a certain size can take it.
 
@@ -97,7 +104,6 @@ def load_image(source: Path | BinaryIO, image_shape: tuple[int, int, int]) -> to
         (torch.Size([1, 1, 28, 28]), tensor(1.))
     """
     from PIL import ImageOps
-    from PIL.ExifTags import Base
 
     channels, height, width = image_shape
     if channels not in (1, 3):
@@ -105,11 +111,11 @@ def load_image(source: Path | BinaryIO, image_shape: tuple[int, int, int]) -> to
     with opened(source, str(source) if isinstance(source, Path) else "the file") as image:
         mode = "L" if channels == 1 else "RGB"
         # Scaled first and turned then, and converted only if need be: a copy of a large image takes 350 MB.
-        on_its_side = image.getexif().get(Base.Orientation, 1) >= 5
+        lies = on_its_side(image)
         if image.has_transparency_data:
             plain = image if image.mode == "RGBA" else image.convert("RGBA")
         else:
             plain = flattened(image, mode)
-        fitted = ImageOps.fit(plain, (height, width) if on_its_side else (width, height))
+        fitted = ImageOps.fit(plain, (height, width) if lies else (width, height))
         upright = flattened(ImageOps.exif_transpose(fitted), mode)
         return torch.from_numpy(channels_first(upright).copy()).unsqueeze(0).float() / 255

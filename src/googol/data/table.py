@@ -1,7 +1,7 @@
 """Tables: rows of a CSV or Parquet file, alone, or with the conditions of images."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,7 +70,8 @@ def load_table(
     parts = divide(len(rows)) if parts is None else parts
     index = np.arange(len(rows)) if split == ALL else members(parts, split, str(path), "rows")
     images = torch.empty(len(index), 0, 0, 0, dtype=torch.uint8)
-    return Dataset(str(path), images, torch.from_numpy(rows[index]), found)
+    texts = {condition.name: columns[condition.name][index] for condition in found}
+    return Dataset(str(path), images, torch.from_numpy(rows[index]), found, texts=texts)
 
 
 def _read_parquet(path: Path) -> dict[str, np.ndarray]:
@@ -119,6 +120,7 @@ class Table(NamedTuple):
     schema: tuple[Condition, ...]
     conditions: np.ndarray  # (n, c) float32, NaN = missing
     parts: np.ndarray | None  # (n,) "train", "valid" or "test"
+    texts: Mapping[str, np.ndarray]  # (n,) each, the entries of the conditions as they are written
 
 
 def read_conditions(
@@ -175,4 +177,5 @@ def read_conditions(
         if name not in columns:
             raise DataError(unknown(f"condition of {path.parent}", name, columns))
     found, conditions = encoded(columns, path, wanted, schema)
-    return Table(found, conditions if found else np.empty((len(files), 0), np.float32), parts)
+    texts = {condition.name: columns[condition.name] for condition in found}
+    return Table(found, conditions if found else np.empty((len(files), 0), np.float32), parts, texts)

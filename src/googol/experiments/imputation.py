@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,12 +43,13 @@ def impute(run: Run, data: Dataset, *, batch_size: int = 500, seed: int = 0) -> 
         And the accuracy of what the model says of the known ones.
 
     Raises:
-        ValueError: The model knows no conditions.
+        ValueError: The model knows no conditions, or the table would have two columns of one name.
     """
     from pandas import DataFrame
 
     if not run.conditions:
         raise ValueError(f"the model in {run.folder} knows no conditions that could be filled in; train a joint-vae")
+    _require_distinct_columns(run, data)
     # First all without what is known of it, from the same codes as in `googol.metrics.imputation_accuracy`.
     alone, both = (_answers(run, data, batch_size, seed, with_known=with_known) for with_known in (False, True))
     known = ~data.conditions.isnan()
@@ -55,9 +58,22 @@ def impute(run: Run, data: Dataset, *, batch_size: int = 500, seed: int = 0) -> 
     table = DataFrame({"row": range(len(data)), **({"file": data.files} if data.files else {})})
     said = decoded(run.conditions, imputed)
     for column, (name, texts) in enumerate(decoded(run.conditions, filled).items()):
-        table[name], table[f"{name}_imputed"] = texts, said[name]
+        # What is known stays as it is written: single precision would change long numbers.
+        table[name] = np.where(known[:, column], data.texts.get(name, texts), texts)
+        table[f"{name}_imputed"] = said[name]
         table[f"{name}_probability"] = chance[:, column].double().numpy().round(6)
     return table, agreement(alone[0], data.conditions, run.conditions)
+
+
+def _require_distinct_columns(run: Run, data: Dataset) -> None:
+    """Raises a ValueError if the table would have two columns of one name."""
+    of_conditions = [f"{c.name}{end}" for c in run.conditions for end in ("", "_imputed", "_probability")]
+    names = Counter(["row", *(["file"] if data.files else []), *of_conditions])
+    for name, count in names.items():
+        if count > 1:
+            raise ValueError(
+                f"the table would have {count} columns {name!r}: rename that of {data.name}, and train again"
+            )
 
 
 def _answers(run: Run, data: Dataset, batch_size: int, seed: int, *, with_known: bool) -> tuple[Tensor, Tensor]:
