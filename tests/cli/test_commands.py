@@ -30,6 +30,7 @@ def test_a_run_leaves_what_is_needed_to_repeat_it(folder: Path) -> None:
         "rank": 3,
         "components": 4,
         "boundary": "train",
+        "scale": None,
     }
     assert set(config["versions"]) == {"googol", "torch", "python"}
     expected = {"model.safetensors", "model.json", "metrics.csv", "checkpoints", "figures", "config.yaml"}

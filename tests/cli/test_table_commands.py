@@ -124,6 +124,7 @@ def test_questions_measures_and_scores(run: Path, tmp_path: Path, capsys: pytest
         ("sample RUN --out x.png", "draws rows of a table: --out must end with .csv, got x.png"),
         ("evaluate RUN --metrics fid,elbo", "fid needs images, and the run in RUN is of a table"),
         ("evaluate RUN --metrics elbo", "The metric elbo needs a model with a bound of log p(x); Tabular is none"),
+        ("score RUN --strangers noise", "noise is a stranger to images, and people is a table: name another table"),
         ("score RUN --figure x.png", "the picture of a scoring needs images"),
         ("edit RUN x.png --set size=large", "an edit needs images"),
         ("plot prior RUN --out x.png", "a picture of the prior of codes needs images"),

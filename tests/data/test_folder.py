@@ -136,7 +136,7 @@ def test_kind_of_a_column(
         ([HEADER, *ROWS, "x.png,red,1,1,test"], "it has 11 rows, and a row, but no image, for 'x.png'"),
         ([HEADER], "it has 0 rows, and no row for '0.png' and 9 more"),
         ([HEADER.replace("file", "name"), *ROWS], "the first column of"),
-        ([HEADER.replace(",", ";"), *ROWS], "row 2 has 5 entries, the first 1"),
+        ([HEADER.replace(",", ";"), *ROWS], "must have commas between its columns, got ';'"),
         ([HEADER.replace("legs", "colour"), *ROWS], "must have distinct names"),
         ([HEADER.replace("legs", ""), *ROWS], "must have distinct names"),
         ([HEADER.replace("legs", "a=b"), *ROWS], "must not be empty or have a '='"),

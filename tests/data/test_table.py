@@ -111,6 +111,7 @@ def test_a_hole_is_no_second_entry(tmp_path: Path) -> None:
         (["x,split", "1,train", "2.5,train"], "test", "mine.csv has 2 rows, but none for the split 'test'"),
         (["x,x", "1,2"], "all", "must have distinct names, got 'x, x'"),
         (["x,y", "1"], "all", "row 2 has 1 entries, the first 2"),
+        (["a;b", "1;2"], "all", "mine.csv must have commas between its columns, got ';' in its only one, 'a;b'"),
         (["x,y"], "train", "has 0 rows, but none for the split 'train'"),
     ],
 )

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from torch import Tensor
 
 from googol import models
-from googol.experiments import Experiment, config, resume, train
+from googol.data import load
+from googol.experiments import Experiment, config, evaluate, open_run, resume, train
 from googol.experiments.experiment import read_config
 from googol.training import TrainingSettings
 
@@ -46,6 +48,32 @@ def test_a_mixture_that_starts_from_codes_needs_as_many_images(tmp_path: Path) -
     with pytest.raises(ValueError, match="at least components = 5000 codes to start from; got 1206"):
         train(Experiment(data="digits", model=choice, training=TrainingSettings()), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_could_not_begin_is_none(tmp_path: Path) -> None:
+    train_part = load("digits", "train")
+    np.savez(tmp_path / "mine.npz", images=train_part.images[:, 0].numpy(), split=np.array(["train"] * len(train_part)))
+    choice = Experiment(data=str(tmp_path / "mine.npz"), model=config.VAE(network=config.MLP(hidden=(9,))))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="none for the split 'valid'"):
+            train(choice, tmp_path / "run")
+
+
+def test_images_that_are_not_divided_are_judged_by_those_of_the_run(tmp_path: Path) -> None:
+    settings = TrainingSettings(epochs=2, figure_every=None)
+    model = config.JointVAE(latents=2, warmup_epochs=1, network=config.MLP((8,)), prior=config.TensorRing(rank=2))
+    train(Experiment(data="digits", model=model, training=settings), tmp_path / "run")
+    test_part = load("digits", "test")
+    np.savez(
+        tmp_path / "mine.npz",
+        images=test_part.images[:, 0].numpy(),
+        conditions=test_part.conditions.numpy(),
+        condition_names=np.array(["digit"]),
+        values_digit=np.array(test_part.schema[0].values),
+        split=np.array(["test"] * len(test_part)),
+    )
+    found = evaluate(open_run(tmp_path / "run"), ["imputation_accuracy", "fid"], data=str(tmp_path / "mine.npz"), n=100)
+    assert found["classifier_accuracy"] > 0.9
 
 
 def test_two_that_start_at_once_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

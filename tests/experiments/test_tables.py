@@ -13,6 +13,7 @@ from googol.experiments import config
 from googol.experiments.reproduction import (
     OTHER_ROW,
     Cell,
+    read_results,
     settings_of,
 )
 from googol.experiments.table import merge, read_row, read_table, tables
@@ -129,6 +130,23 @@ def test_a_row_of_ones_own_is_compared_with_one_that_is_there(folder, where, tmp
     assert table.experiment(read_row(own), "digits", seed=0).training.epochs == 7  # "on" without quotes
 
 
+def test_a_row_of_ones_own_is_not_taken_for_one_of_the_table(folder, tmp_path):
+    table = read_table(folder)
+    assert table.with_rows([table.row("ring")]).rows == table.rows
+    (tmp_path / "ring.yaml").write_text("title: Own")
+    with pytest.raises(ValueError, match=r"ring\.yaml: small has a row ring of its own: rename the file"):
+        table.with_rows([read_row(tmp_path / "ring.yaml")])
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"row": "ring"}'])
+def test_what_is_no_result_is_named(content, folder, where):
+    (where.results / "small").mkdir(parents=True)
+    path = where.results / "small" / "foreign.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"foreign\.json is"):
+        read_results(where.results, read_table(folder))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -155,6 +173,9 @@ def test_mistakes_are_told_in_one_line(arguments, message, capsys):
         ("just words", "must have keys title"),
         ("place: 3", "needs title"),
         ("{title: A, setings: {}}", "unknown key 'setings'.*did you mean 'settings'"),
+        ("{title: A, settings: }", "expected settings to have keys, got None"),
+        ("{title: A, published: [1]}", r"expected published to have keys, got \[1\]"),
+        ("{title: A, place: [1]}", r"expected place to be a number, got \[1\]"),
         ("{title: A, published: {digits: {elbo: low}}}", r"expected a published number, or \[number, standard dev"),
     ],
 )

@@ -35,14 +35,14 @@ def test_what_a_killed_write_left_is_in_nobodys_way(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_file(path, b"former")
     for number, age in (("7", 4000), ("8", 0)):
-        part = tmp_path / f".file.{number}.part"
+        part = tmp_path / f".file.{number * 16}.part"
         part.write_bytes(b"half of the new")
         os.utime(part, times=(time.time() - age, time.time() - age))
     assert path.read_bytes() == b"former"
     write_file(path, b"new")
     assert path.read_bytes() == b"new"
     # What is new may still be written to by its process.
-    assert {each.name for each in tmp_path.iterdir()} == {"file", ".file.8.part"}
+    assert {each.name for each in tmp_path.iterdir()} == {"file", f".file.{'8' * 16}.part"}
 
 
 def broken(folder: Path, how: str) -> None:

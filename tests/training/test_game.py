@@ -20,7 +20,6 @@ from googol.models import WGAN
 from googol.networks import MLPDecoder, MLPEncoder
 from googol.priors import NormalMixture
 from googol.training import TrainingInterrupted, TrainingSettings, fit, load_checkpoint, load_config
-from googol.training.checkpoints import save_checkpoint
 from googol.training.learner import Learner, batches_per_step
 
 SHAPE = (1, 4, 4)
@@ -163,6 +162,18 @@ def test_patience_counts_from_when_the_run_was_first_good(tmp_path: Path) -> Non
     assert fit(Collapsing([]), *data, tmp_path / "never", settings(epochs=5, patience=2)).stopped_by == "epochs"
 
 
+def test_what_is_left_of_a_run_that_was_never_good_is_the_average(tmp_path: Path) -> None:
+    data, saved = (tiny_data(40), tiny_data(20, seed=1)), []
+    for name, average in (("averaged", 0.9), ("last", 0.0)):
+        model = Collapsing([])
+        fit(model, *data, tmp_path / name, settings(epochs=3, average_weights=average))
+        state = load_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt")["learner"]
+        for key, value in (state["average"] or state["model"]).items():
+            torch.testing.assert_close(model.state_dict()[key], value)
+        saved.append(torch.cat([p.detach().flatten() for p in model.generator.parameters()]))
+    assert not torch.equal(*saved)
+
+
 class Bursting(Collapsing):
     """The gradient of its critic is large in the third epoch."""
 
@@ -199,19 +210,6 @@ def test_a_game_that_was_stopped_is_watched_as_if_it_had_not_been(tmp_path: Path
     with pytest.warns(UserWarning, match="diverged"):
         parts = fit(Bursting(range(3)), *data, tmp_path / "parts", options, resume=True)
     assert (parts.kept_step, parts.diagnosis) == (whole.kept_step, whole.diagnosis)
-
-
-def test_a_game_whose_checkpoint_is_older_than_the_watch_goes_on(tmp_path: Path) -> None:
-    data, options = (tiny_data(40), tiny_data(20, seed=1)), settings(epochs=3, log_every=1)
-    with pytest.raises(TrainingInterrupted):
-        fit(Interrupted(range(3)), *data, tmp_path / "run", options)
-    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    state = load_checkpoint(path)
-    del state["watch"], state["progress"]["kept_step"]
-    save_checkpoint(path, state)
-    result = fit(Collapsing(range(3)), *data, tmp_path / "run", options, resume=True)
-    assert result.epochs == 3
-    assert result.kept_step is not None
 
 
 def test_patience_ends_a_run_that_stays_collapsed(tmp_path: Path) -> None:

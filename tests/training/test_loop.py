@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_run import TinyVAE, tiny_data
+from tiny_run import StagedVAE, TinyVAE, tiny_data
 from torch import Tensor
 
 from googol.training import STANDARD_FIGURES, TrainingResult, TrainingSettings, fit, load_config, load_weights
@@ -49,7 +50,7 @@ def test_a_run_learns_and_leaves_everything(tmp_path: Path) -> None:
     names = {"samples.png", "reconstructions.png", "latent_space.png", "prior.png"}
     names |= {"samples-0002.png", "samples-0004.png"}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == names
-    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"last.ckpt"}
     assert load_config(tmp_path) == {"latents": 2, "training": result.about}
     loaded = load_weights(TinyVAE(), tmp_path).eval()
     x = tiny_data(5).pixels()
@@ -103,6 +104,44 @@ def test_early_stopping(tmp_path: Path) -> None:
 
     result = train(Stuck(), tmp_path, epochs=50, patience=3)
     assert (result.epochs, result.stopped_by, result.best_loss) == (5, "patience", 0)
+
+
+def test_patience_does_not_end_a_warm_up(tmp_path: Path) -> None:
+    class Waiting(TinyVAE):
+        """Gets no better, and starts in the fifth epoch."""
+
+        def on_epoch_start(self, epoch: int, encode_batches) -> bool:
+            self.started.fill_(epoch >= 4)
+            return epoch == 4
+
+        def loss(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+            terms = super().loss(x, y)
+            return terms if self.training else {"loss": terms["loss"] * 0}
+
+    result = train(Waiting(), tmp_path, epochs=50, patience=2)
+    assert (result.epochs, result.stopped_by) == (7, "patience")
+
+
+def test_a_prior_that_has_not_started_is_told(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="training ended within its warm-up: the prior has learned nothing yet"):
+        train(StagedVAE(), tmp_path, epochs=5, time_budget=1e-9)
+
+
+def test_a_figure_that_fails_costs_no_run(tmp_path: Path) -> None:
+    def unprintable(model, data) -> Figure:
+        figure = Figure()
+        figure.text(0, 0, "x", fontfamily=object())
+        return figure
+
+    def money(model, data) -> Figure:
+        figure = Figure()
+        figure.text(0.5, 0.5, "US$_to_$EUR")
+        return figure
+
+    with pytest.warns(UserWarning, match="figure unprintable was not drawn"):
+        train(TinyVAE(), tmp_path, epochs=1, figures={"unprintable": unprintable, "money": money})
+    assert (tmp_path / "model.json").is_file()
+    assert (tmp_path / "figures" / "money.png").is_file()
 
 
 def test_time_budget(tmp_path: Path) -> None:

@@ -220,6 +220,6 @@ def test_resume_of_another_model_is_refused(whole_run: Path, tmp_path: Path) -> 
 
 
 def test_resume_after_the_model_is_exported_keeps_the_best_weights(whole_run: Path) -> None:
-    best = torch.load(whole_run / "checkpoints" / "best.ckpt", weights_only=True)["model"]
+    best = torch.load(whole_run / "checkpoints" / "last.ckpt", weights_only=True)["best_weights"]
     model = load_weights(TinyVAE(), whole_run)
     torch.testing.assert_close(dict(model.state_dict()), best, rtol=0, atol=0)

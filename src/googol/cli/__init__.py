@@ -20,6 +20,7 @@ from typing import Any
 
 import googol
 
+NO_MEMORY = ("can't allocate memory", "out of memory")  # as PyTorch says it of a processor and of a GPU
 # What each command does, and an example.
 COMMANDS = {
     "demo": (
@@ -99,7 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         _say(f"error: {_one_line(error)}")
         return USERS_MISTAKE
-    except Exception:
+    except Exception as error:
+        if isinstance(error, MemoryError) or any(text in str(error) for text in NO_MEMORY):
+            _say("error: there is not enough memory for that much at once")
+            return USERS_MISTAKE
         traceback.print_exc()
         _say("this is a fault of googol, not yours; please report it with the lines above")
         return OUR_FAULT

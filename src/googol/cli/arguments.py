@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -95,6 +96,14 @@ def check_output(path: Path, *endings: str, overwrite: bool, option: str = "--ou
         raise ValueError(f"{path} is a folder; expected the name of a file")
     if path.exists() and not overwrite:
         raise ValueError(f"{path} exists: choose another name, or say --overwrite")
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ValueError(f"nothing can be written into {there}: {option} must be in another folder, got {path}")
+
+
+def names(text: str) -> tuple[str, ...]:
+    """What an option names, with commas in between."""
+    return tuple(name.strip() for name in text.split(","))
 
 
 def note(*texts: str) -> None:

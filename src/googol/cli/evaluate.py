@@ -75,7 +75,10 @@ class Evaluate:
 
     def run(self) -> dict[str, Any]:
         """Measures, and tells."""
-        names = None if self.metrics is None else metric_names(self.metrics.split(","))
+        for option, number in (("-n", self.n), ("--k", self.k)):
+            if number < 1:
+                raise ValueError(f"{option} must be at least 1, got {number}")
+        names = None if self.metrics is None else metric_names(shared.names(self.metrics))
         run = open_run(self.folder)
         images = run.load(self.data, self.split, data_dir=self.data_dir)
         found = evaluate(

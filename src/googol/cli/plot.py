@@ -13,7 +13,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from googol.cli import arguments as shared
 from googol.data import unknown
 from googol.experiments import open_run
-from googol.training import to_png, write_file
+from googol.training import names_as_they_are, to_png, write_file
 from googol.training.figures import prior as draw_prior
 
 HELP = """\
@@ -97,7 +97,7 @@ class Prior(_PlotOfCodes):
         run = open_run(self.folder)
         run.require_images("a picture of the prior of codes")
         images = run.load(self.data, self.split, data_dir=self.data_dir)
-        with evaluating(run.model, seed=self.seed):
+        with evaluating(run.model, seed=self.seed), names_as_they_are():
             figure = draw_prior(run.model, images, [_pair(text) for text in self.pair] or None)
         if figure is None:
             raise ValueError(f"the prior of the run in {self.folder} has no density over pairs of latents to draw")
@@ -123,7 +123,8 @@ class Latent(_PlotOfCodes):
 
         runs = [open_run(folder) for folder in self.folders]
         data = [run.load(self.data, self.split, data_dir=self.data_dir) for run in runs]
-        return to_png(latent_figure(runs, data, seed=self.seed))
+        with names_as_they_are():
+            return to_png(latent_figure(runs, data, seed=self.seed))
 
 
 PLOTS = {"modes": Modes, "prior": Prior, "latent": Latent}

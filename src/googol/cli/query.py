@@ -44,7 +44,7 @@ class Query:
         """Asks, and tells."""
         run = open_run(self.folder)
         given = parse_given(self.given, run.conditions)
-        names = None if self.ask is None else tuple(name.strip() for name in self.ask.split(","))
+        names = None if self.ask is None else shared.names(self.ask)
         answer = ask(run, given, names, information=self.information)
         density = any(c.values is None and not v.isnan() for c, v in zip(run.conditions, given.values, strict=True))
         if self.given:

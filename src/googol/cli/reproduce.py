@@ -68,9 +68,9 @@ class Reproduce:
             if value < least:
                 raise ValueError(f"--{name} must be at least {least}, got {value}")
         table = read_table(self.table)
-        rows = [table.row(name) for name in self.row.split(",")] if self.row else list(table.rows)
+        rows = [table.row(name) for name in shared.names(self.row)] if self.row else list(table.rows)
         table = table.with_rows(rows)
-        data = self.data.split(",") if self.data else table.data
+        data = shared.names(self.data) if self.data else table.data
         for name in data:
             if name not in table.data:
                 raise ValueError(unknown(f"data set of {table.name}", name, table.data))

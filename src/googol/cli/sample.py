@@ -58,8 +58,8 @@ class Sample:
 
     def run(self) -> None:
         """Generates the images and writes the file."""
-        if self.n < 1:
-            raise ValueError(f"-n must be at least 1, got {self.n}")
+        if not 1 <= self.n < 2**31:
+            raise ValueError(f"-n must be from 1 to {2**31 - 1}, got {self.n}")
         if not 0 <= self.temperature < math.inf:
             raise ValueError(f"--temperature must be at least 0 and finite, got {self.temperature}")
         shared.check_output(self.out, ".png", ".npz", ".csv", overwrite=self.overwrite)

@@ -14,7 +14,7 @@ from googol.experiments import Run, noise, open_run, score, scoring_figure
 from googol.experiments.caveats import GREY, about_exactness, exactness_notes, takes_grey_for_probabilities
 from googol.experiments.scoring import LEVEL
 from googol.metrics import Estimate
-from googol.training import to_png, write_file
+from googol.training import names_as_they_are, to_png, write_file
 
 DESCRIPTION = """\
 Tell how well images fit what the model was trained on, which of them are the least likely, and what it says of their
@@ -81,9 +81,11 @@ class Score:
             shared.check_output(self.out, overwrite=self.overwrite)
         if self.figure is not None:
             shared.check_output(self.figure, ".png", overwrite=self.overwrite, option="--figure")
+        if self.out is not None and self.figure is not None and self.out.resolve() == self.figure.resolve():
+            raise ValueError(f"--out and --figure must be two files, got {self.out} for both")
         run = open_run(self.folder)
         known = self._load(run, run.data if self.data is None else self.data)
-        names = [] if self.strangers is None else [name.strip() for name in self.strangers.split(",")]
+        names = () if self.strangers is None else shared.names(self.strangers)
         strangers = [noise(known, seed=self.seed) if name == "noise" else self._load(run, name) for name in names]
         valid = run.load(split="valid", data_dir=self.data_dir)
         grey = takes_grey_for_probabilities(run.model, known)
@@ -94,7 +96,8 @@ class Score:
         if self.out is not None:
             write_file(self.out, found.table().to_csv(index=False).encode())
         if self.figure is not None:
-            write_file(self.figure, to_png(scoring_figure(found)))
+            with names_as_they_are():
+                write_file(self.figure, to_png(scoring_figure(found)))
         bounds = {name: Estimate.of(scores.log_px) for name, scores in found.each.items()}
         auroc, uncertain = found.auroc, found.uncertain
         least = {name: scores.least(self.least) for name, scores in found.each.items()}

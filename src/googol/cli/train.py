@@ -74,7 +74,7 @@ class Train(Generic[Choice]):
             data=self._located_data(),
             model=self.model,  # type: ignore[arg-type]
             training=self.training,
-            conditions=None if self.conditions is None else tuple(self.conditions.split(",")),
+            conditions=None if self.conditions is None else shared.names(self.conditions),
             missing=self.missing,
             labels=self.labels,
             missing_seed=self.missing_seed,

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from googol.data.dataset import Condition, Dataset
-from googol.data.files import DataError, read_arrays
+from googol.data.files import DataError, read_arrays, replaced
 from googol.data.images import channels_first, opened
 from googol.data.splits import SPLITS, members
 
@@ -166,13 +166,10 @@ def _decode(
 
 def _keep(path: Path, images: np.ndarray) -> None:
     """Write an array beside and move it into place; no harm is done where that is not possible."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
+        with replaced(path) as part, part.open("wb") as file:
             np.save(file, images)
-        part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         warnings.warn(f"{path} cannot be kept, so it will be made again: {error.strerror}", stacklevel=2)
 
 

@@ -40,6 +40,8 @@ def read_csv(path: Path) -> dict[str, np.ndarray]:
     if not lines:
         raise DataError(f"{path} is empty")
     header, *rows = lines
+    if len(header) == 1 and (mark := next((mark for mark in (";", "\t") if mark in header[0]), None)):
+        raise DataError(f"{path} must have commas between its columns, got {mark!r} in its only one, {header[0]!r}")
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise DataError(f"{path}: row {number} has {len(row)} entries, the first {len(header)}")

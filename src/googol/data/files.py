@@ -1,16 +1,22 @@
 """Where data files lie, whether they are what they should be, and where they come from."""
 
+import glob
 import hashlib
 import os
+import secrets
+import time
 import zipfile
 import zlib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["DataError", "check", "download", "folders", "read", "read_arrays"]
+__all__ = ["DataError", "check", "download", "folders", "read", "read_arrays", "replaced"]
+
+LEFT_BEHIND = 3600.0
+"""Seconds after which a half-written file is nobody's any more."""
 
 
 class DataError(ValueError):
@@ -34,6 +40,37 @@ def folders(data_dir: str | Path | None = None) -> list[Path]:
 
     given = [data_dir, os.environ.get("GOOGOL_DATA"), pooch.os_cache("googol")]
     return [Path(folder).expanduser() for folder in given if folder]
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """The name of a file to write, beside another one whose place it takes in the end, or is removed after an error.
+
+    So a kill or a full disk leaves the former file as it was. Several processes may write the same file; it has the
+    content of one of them.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "new" / "a.txt"
+        >>> with replaced(path) as part:
+        ...     _ = part.write_text("whole")
+        >>> path.read_text()
+        'whole'
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 16}.part"):  # by a process that was killed
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > LEFT_BEHIND:
+                left.unlink()
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(part):
+            error.filename = str(path)
+        raise
 
 
 def check(path: Path, checksum: str) -> None:
@@ -100,7 +137,7 @@ def read_arrays(path: Path, required: Sequence[str]) -> dict[str, np.ndarray]:
             return {name: file[name] for name in file.files}
     except DataError:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{path} is truncated or damaged ({error}); it was left as it is") from error
     except ValueError as error:
         raise DataError(f"{path} cannot be read as .npz arrays of numbers and texts: {error}") from error
@@ -124,23 +161,20 @@ def download(addresses: Sequence[str], path: Path, checksum: str) -> None:
     if path.exists():
         check(path, checksum)
         return
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     reasons = []
     for address in addresses:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pooch.HTTPDownloader(progressbar=True, chunk_size=2**16)(address, str(part), None)
-            if _checksum(part, checksum) == checksum:
-                part.replace(path)
-                return
-            reasons.append(f"{address} has another file than the expected one")
+            with replaced(path) as part:
+                pooch.HTTPDownloader(progressbar=True, chunk_size=2**16)(address, str(part), None)
+                if _checksum(part, checksum) != checksum:
+                    raise DataError(f"{address} has another file than the expected one")
+            return
+        except DataError as error:
+            reasons.append(str(error))
         except OSError as error:
             if error.errno is not None:  # that of requests, a network error, has none
                 raise DataError(f"cannot write {path}: {error.strerror}") from error
             reasons.append(f"{address} cannot be reached ({type(error).__name__})")
-        finally:
-            with suppress(OSError):
-                part.unlink()
     raise DataError(
         f"no download of {path.name}: {'; '.join(reasons)}; you can put the file into {path.parent} by hand"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -147,13 +146,6 @@ class TensorRing(nn.Module):
             named = components.named_parameters()
             groups.append((positions, {name: v * unit if name in lengths else v for name, v in named}))
         return Emissions(self.variables, groups, self.log_cores[0])
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        # Lengths saved before there were units are multiples of 1.
-        for number, components in enumerate(self.components):
-            unit = torch.ones_like(components.get_buffer("unit"))
-            state_dict.setdefault(f"{prefix}components.{number}.unit", unit)
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     @property
     def cores(self) -> list[Tensor]:

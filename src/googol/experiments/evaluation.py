@@ -74,7 +74,10 @@ def evaluate(
                 f"which cannot be trained: {images.name} has no known conditions"
                 + ("; features='inception' (--features inception) needs none" if judged == of_features else "")
             )
-        train, test = (run.load(images.name, part, data_dir=data_dir) for part in ("train", "test"))
+        try:
+            train, test = (run.load(images.name, part, data_dir=data_dir) for part in ("train", "test"))
+        except ValueError:  # they are not divided, such as a file that googol sample wrote
+            train, test = (run.load(split=part, data_dir=data_dir) for part in ("train", "test"))
         classifier = cached_classifier(train, test, device=device, progress=progress)
         names = tuple(dict.fromkeys([*names, "classifier_accuracy"]))
     extractor = None

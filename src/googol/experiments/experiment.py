@@ -149,7 +149,8 @@ def read_config(path: Path) -> tuple[Experiment, dict[str, Any]]:
     if not isinstance(content, dict) or "format" not in content:
         raise ValueError(f"{path} was not written by googol: it has no format")
     if content["format"] != FORMAT:
-        version = content.get("versions", {}).get("googol", "?")
+        versions = content.get("versions")
+        version = versions.get("googol", "?") if isinstance(versions, dict) else "?"
         raise ValueError(
             f"{path} has format {content['format']} (written by googol {version}), "
             f"this is googol {googol.__version__}, which reads format {FORMAT}"

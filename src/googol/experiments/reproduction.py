@@ -165,7 +165,7 @@ def run_all(reproduction: Reproduction, cells: Sequence[Cell], *, jobs: int = 1)
     todo = [cell for cell in cells if not reproduction.result(cell).exists()]
     for cell in cells:
         path = reproduction.result(cell)
-        if cell not in todo and (why := _why_stale(json.loads(path.read_text(encoding="utf-8")), cell.table)):
+        if cell not in todo and (why := _why_stale(_read_result(path), cell.table)):
             print(f"{path} {why}: move it away to have it made again", file=sys.stderr)
     if jobs == 1:
         for number, cell in enumerate(todo, 1):
@@ -199,12 +199,23 @@ def read_results(folder: Path, table: Table) -> tuple[list[dict[str, Any]], dict
     """The results that are those of a table as it is now, and the files of the others, with what is wrong with them."""
     found, stale = [], {}
     for path in sorted((folder / table.name).glob("*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = _read_result(path)
         if why := _why_stale(content, table):
             stale[path.name] = why
         else:
             found.append(content)
     return found, stale
+
+
+def _read_result(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    wanted = {"row", "data", "seed", "metrics", "evaluation", "experiment"}
+    if not isinstance(content, dict) or not wanted <= content.keys():
+        raise ValueError(f"{path} is no result of googol reproduce, which alone belong there")
+    return content
 
 
 def _why_stale(content: dict[str, Any], table: Table) -> str:

@@ -92,7 +92,12 @@ def train(
                 note(text)
             with disk_space_errors(out):
                 write_config(out / "config.yaml", experiment, data, shlex.join(["googol", *sys.argv[1:]]))
-        return _fit(experiment, model, data, out, resume=False)
+        try:
+            return _fit(experiment, model, data, out, resume=False)
+        except ValueError:
+            if not (out / "metrics.csv").exists():  # it could not even begin, so there is nothing to go on with
+                (out / "config.yaml").unlink(missing_ok=True)
+            raise
 
 
 def resume(out: Path | str, *, data_dir: str | None = None, time_budget: float | None = None) -> TrainingResult:

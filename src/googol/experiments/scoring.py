@@ -204,6 +204,8 @@ def noise(like: Dataset, *, seed: int = 0) -> Dataset:
         >>> strangers.images.shape, strangers.conditions.isnan().all()
         (torch.Size([393, 1, 8, 8]), tensor(True))
     """
+    if like.is_table:
+        raise ValueError(f"noise is a stranger to images, and {like.name} is a table: name another table")
     generator = torch.Generator().manual_seed(seed)
     if like.noise == "none" and like.is_binary:
         images = 255 * torch.randint(2, like.images.shape, generator=generator, dtype=torch.uint8)

@@ -115,11 +115,13 @@ class Table:
         """The table with further rows, unless it has them.
 
         Raises:
-            ValueError: The baseline of one is none of its rows.
+            ValueError: One is in a file of the same name as one of its rows, or its baseline is none of them.
         """
-        names = {row.name for row in self.rows}
-        table = replace(self, rows=(*self.rows, *(row for row in rows if row.name not in names)))
+        paths = {row.name: row.path.resolve() for row in self.rows}
+        table = replace(self, rows=(*self.rows, *(row for row in rows if row.name not in paths)))
         for row in rows:
+            if row.path.resolve() != paths.get(row.name, row.path.resolve()):
+                raise ValueError(f"{row.path}: {self.name} has a row {row.name} of its own: rename the file")
             if row.baseline is not None:
                 table.row(row.baseline)
         return table
@@ -220,6 +222,11 @@ def read_row(path: Path) -> Row:
         ValueError: There is no such file, it is damaged, or has an unknown key.
     """
     content = _read(path, required=("title",), optional=ROW_KEYS)
+    for key in ("settings", "published"):
+        if not isinstance(content.get(key, {}), Mapping):
+            raise ValueError(f"{path}: expected {key} to have keys, got {content[key]!r}")
+    if not isinstance(content.get("place", 99), int | float):
+        raise ValueError(f"{path}: expected place to be a number, got {content['place']!r}")
     published = {
         data: {metric: Published(*_numbers(path, value)) for metric, value in numbers.items()}
         for data, numbers in content.get("published", {}).items()

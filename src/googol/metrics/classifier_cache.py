@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 
 from googol.data import Dataset
+from googol.data.files import replaced
 from googol.metrics.accuracy import Accuracy
 from googol.metrics.classifier import VERSION, Classifier, train_classifier
 
@@ -103,17 +103,10 @@ def _load(path: Path, data: Dataset) -> Classifier | None:
 
 
 def _save(classifier: Classifier, path: Path) -> None:
-    """Write beside and move into place, so that nobody ever reads half a file."""
+    """Keeps a classifier with its accuracy."""
     from safetensors.torch import save
 
     state = {name: tensor.cpu() for name, tensor in classifier.state_dict().items()}
     content = save(state, {ENTRY: json.dumps(asdict(classifier.test_accuracy))})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
+    with replaced(path) as part:
+        part.write_bytes(content)

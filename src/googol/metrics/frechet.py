@@ -19,7 +19,13 @@ class Generative(Evaluable, Protocol):
 
 
 def in_batches(model: Generative, n: int, batch_size: int, device: torch.device) -> Iterator[Tensor]:
-    """n images of a model, some at a time, on a device."""
+    """n images of a model, some at a time, on a device.
+
+    Raises:
+        ValueError: There are no images to make.
+    """
+    if n < 1:
+        raise ValueError(f"Expected n to be at least 1; got {n}.")
     for start in range(0, n, batch_size):
         yield model.sample(min(batch_size, n - start)).to(device)
 

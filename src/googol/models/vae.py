@@ -102,12 +102,6 @@ class VAE(nn.Module):
         self.register_buffer("kl_weight", torch.tensor(1.0))
         self._started_when: tuple[Tensor | None, int, bool] = None, 0, False
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        # Weights saved before there were these belong to a model that uses its prior, with the weight 1.
-        state_dict.setdefault(f"{prefix}started", torch.tensor(True))
-        state_dict.setdefault(f"{prefix}kl_weight", torch.tensor(1.0))
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
-
     # -- training
 
     def on_epoch_start(self, epoch: int, batches: Batches) -> bool:

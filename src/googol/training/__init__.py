@@ -10,7 +10,15 @@ from googol.training.checkpoints import (
     write_file,
 )
 from googol.training.control import TrainingInterrupted
-from googol.training.figures import STANDARD_FIGURES, FigureMaker, draw_figures, grid_png, image_grid, to_png
+from googol.training.figures import (
+    STANDARD_FIGURES,
+    FigureMaker,
+    draw_figures,
+    grid_png,
+    image_grid,
+    names_as_they_are,
+    to_png,
+)
 from googol.training.history import NonFiniteLossError
 from googol.training.loop import fit
 from googol.training.progress import TrainingResult
@@ -33,6 +41,7 @@ __all__ = [
     "load_checkpoint",
     "load_config",
     "load_weights",
+    "names_as_they_are",
     "save_checkpoint",
     "save_model",
     "to_png",

@@ -9,9 +9,8 @@ import hashlib
 import io
 import json
 import os
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,14 +18,12 @@ import torch
 from torch import nn
 
 import googol
+from googol.data.files import replaced
 
 Model = TypeVar("Model", bound=nn.Module)
 
 FORMAT = 1
 """Version of the files of a run; a newer one is refused."""
-
-LEFT_BEHIND = 3600.0
-"""Seconds after which a half-written file is nobody's any more."""
 
 
 @contextmanager
@@ -44,9 +41,7 @@ def disk_space_errors(folder: Path) -> Iterator[None]:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Writes a file beside its place and moves it there when it is safely on the disk.
-
-    Several processes may write the same file; it has the content of one of them.
+    """Writes a file beside its place and moves it there when it is safely on the disk; see `replaced`.
 
     Example:
         >>> import tempfile
@@ -55,21 +50,10 @@ def write_file(path: Path, content: bytes) -> None:
         >>> path.read_bytes()
         b'whole'
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{path.name}.*part"):  # by a process that was killed, unless it is new
-        with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > LEFT_BEHIND:
-                left.unlink()
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with replaced(path) as part, part.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -182,7 +166,7 @@ def _about(folder: Path) -> dict[str, Any]:
         )
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if not isinstance(about, dict) or not {"format", "sha256", "config"} <= about.keys():
         raise ValueError(f"{path} was not written by googol: expected format, sha256 and config in it")

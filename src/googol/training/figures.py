@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,17 +92,28 @@ def to_png(figure: Figure) -> bytes:
     return content.getvalue()
 
 
+@contextmanager
+def names_as_they_are() -> Iterator[None]:
+    """While figures are made: the names of conditions and their values may have dollar signs, which are no formulas."""
+    from matplotlib import rc_context
+
+    with rc_context({"text.parse_math": False}):
+        yield
+
+
 @torch.no_grad()
 def draw_figures(makers: Mapping[str, FigureMaker], model: Any, data: Dataset, folder: Path) -> None:
     """Writes `NAME.png` for each name; a figure that fails is left out with a warning."""
     for name, make in makers.items():
         try:
-            figure = make(model, data)
+            with names_as_they_are():
+                figure = make(model, data)
+                content = None if figure is None else to_png(figure)
         except Exception as error:  # a picture is not worth a run
             warnings.warn(f"figure {name} was not drawn: {error!r}", stacklevel=2)
             continue
-        if figure is not None:
-            write_file(folder / f"{name}.png", to_png(figure))
+        if content is not None:
+            write_file(folder / f"{name}.png", content)
 
 
 def keep_figure(path: Path, name: str) -> None:

@@ -235,7 +235,7 @@ class Learner:
         try:
             self.model.load_state_dict(state["model"])
             if self.average is not None:
-                self.average.load_state_dict(state["average"] or state["model"])
+                self.average.load_state_dict(state["average"])
             states = state["optimizers"]
             for player, optimizer in zip(self.players, states, strict=True):
                 player.optimizer.load_state_dict(optimizer)

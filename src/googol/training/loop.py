@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -226,7 +227,7 @@ class _Run:
         if self.is_better(terms):
             progress.epochs_without_improvement, progress.kept_step = 0, progress.step
             self.best_weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        elif self.best_weights is not None:  # what never was good has not ceased to get better
+        elif self.best_weights is not None and self.has_started:  # what never was good has not ceased to get better
             progress.epochs_without_improvement += 1
         self.write_row("valid", terms)
         if self.settings.figure_every and (epoch + 1) % self.settings.figure_every == 0:
@@ -267,14 +268,21 @@ class _Run:
             draw_figures(self.figures, model, self.valid, self.out / "figures")
 
     def export(self, config: dict[str, Any]) -> None:
-        if self.best_weights is not None:
-            self.model.load_state_dict(self.best_weights)
+        self.model.load_state_dict(self.best_weights or self.learner.evaluated.state_dict())
         if hasattr(self.model, "on_train_end"):
             self.model.on_train_end(self.train.conditions)
-        self.draw(self.model.eval())
+        self.model.eval()
         if self.fabric.is_global_zero:
+            if not self.has_started:
+                warnings.warn("training ended within its warm-up: the prior has learned nothing yet", stacklevel=2)
             save_model(self.model, self.out, config)
+        self.draw(self.model)
         self.fabric.barrier()
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the warm-up of the model, if it has one, is over."""
+        return bool(getattr(self.model, "started", True))
 
     def save_if_due(self) -> None:
         interrupted = any_process(self.fabric, self.stop.received)
@@ -299,9 +307,6 @@ class _Run:
                 "watch": None if self.watch is None else self.watch.state_dict(),
             }
             save_checkpoint(self.out / "checkpoints" / "last.ckpt", state)
-            if self.best_weights is not None:
-                best = {"model": self.best_weights, "loss": self.progress.best_loss}
-                save_checkpoint(self.out / "checkpoints" / "best.ckpt", best)
         self.saved_at, self.saved_step = time.monotonic(), self.progress.step
 
     def restore(self) -> None:
@@ -309,7 +314,10 @@ class _Run:
         if not path.exists():
             return
         state = load_checkpoint(path)
-        progress = Progress(**state["progress"])
+        try:
+            progress, watch = Progress(**state["progress"]), state["watch"]
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path} is no checkpoint of this version of googol: {error!r}") from error
         if progress.steps_per_epoch != self.progress.steps_per_epoch:
             raise ValueError(
                 f"{path} has {progress.steps_per_epoch} steps an epoch, not {self.progress.steps_per_epoch}: "
@@ -318,11 +326,8 @@ class _Run:
         self.learner.load_state_dict(state["learner"])
         self.means.load_state_dict(state["means"])
         self.progress, self.best_weights = progress, state["best_weights"]
-        if self.watch is not None and "watch" in state:
-            self.watch = Watch(**state["watch"])
-        elif self.best_weights is not None:
-            # Written before games were watched, which begins here; the good weights are of this step or earlier.
-            progress.kept_step = progress.kept_step or progress.step
+        if self.watch is not None:
+            self.watch = Watch(**watch)
 
     # What the methods above share.
 

@@ -71,6 +71,8 @@ class TrainingSettings:
             self._require(name, 0)
         for name in ("learning_rate", "prior_learning_rate", "gradient_clip", "time_budget"):
             self._require(name, 0, strictly=True)
+        if self.seed >= 2**63:
+            raise ValueError(f"expected seed to be at most 2^63 - 1, got {self.seed}")
         if not 0 <= self.average_weights < 1:
             raise ValueError(f"expected average_weights in [0, 1), got {self.average_weights!r}")
         for field in fields(self):
