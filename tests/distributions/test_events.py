@@ -209,6 +209,34 @@ def test_wrong_sets_are_refused():
         OneOf([0.5])
     with pytest.raises(TypeError, match=r"indices \(ints\)"):
         OneOf(3)
+    with pytest.raises(TypeError, match=r"indices \(ints\)"):
+        OneOf([False, True])  # a mask
+    with pytest.raises(TypeError, match=r"indices \(ints\)"):
+        OneOf(torch.tensor([False, True]))
+
+
+def test_an_event_that_is_true_of_the_evidence_of_some_rows():
+    joint = TensorRing([Normal(3), Categorical(3), Categorical(2)], rank=2, dtype=torch.float64)()
+    given = joint.condition(torch.tensor([[NAN, 0.0, NAN], [NAN, 2.0, NAN], [NAN, NAN, 1.0]]))
+    value = torch.tensor([0.3, NAN, NAN], dtype=torch.float64)
+    found = given.log_prob(value, within={1: OneOf([0, 1])})
+    assert found[1] == -torch.inf
+    torch.testing.assert_close(found[0], given.log_prob(value)[0])
+    both = [given.log_prob(torch.tensor([0.3, label, NAN], dtype=torch.float64))[2] for label in (0.0, 1.0)]
+    torch.testing.assert_close(found[2], torch.stack(both).logsumexp(0))
+
+
+def test_masks_are_no_positions():
+    joint = TensorRing([Normal(3), Categorical(3)], rank=2)()
+    with pytest.raises(TypeError, match=r"positions \(ints\), got \[False, True\]"):
+        joint.marginal([False, True])
+    with pytest.raises(TypeError, match=r"positions \(ints\) as its keys, got True"):
+        joint.condition(within={True: OneOf([0])})
+    with pytest.raises(TypeError, match="a dictionary of events by positions, got"):
+        joint.condition(within=[OneOf([0])])
+    for subsets in ([], [0, 1]):
+        with pytest.raises(ValueError, match="subsets must be sequences of positions, at least one"):
+            joint.log_marginals(torch.zeros(2), subsets)
 
 
 # -- the standard normal between two bounds

@@ -150,13 +150,6 @@ def test_training_takes_the_same_way_in_all_units():
     torch.testing.assert_close(others, plain, atol=0.02, rtol=0)
 
 
-def test_weights_saved_before_there_were_units_are_read():
-    ring = fitted(clusters(100))
-    old = {name: value for name, value in TensorRing(VARIABLES, 4).state_dict().items() if not name.endswith("unit")}
-    ring.load_state_dict(old)
-    assert ring.components[0].get_buffer("unit").item() == 1
-
-
 def test_one_component_takes_the_moments_of_the_data():
     samples = clusters(400)[:, :1]
     ring = fitted(samples, variables=[Normal(1)])

@@ -159,6 +159,7 @@ def test_shapes(batch, sample):
         (lambda: Mixture(torch.zeros(2, 3), normals(3, 2)), r"got \(2, 3\), \(3,\)"),
         (lambda: Mixture(torch.zeros(3), Normal(torch.zeros(3), 1.0)), r"got \(3,\), \(3,\) and \(\)"),
         (lambda: Mixture(torch.full((3,), math.nan), normals(3, 2)), "logits"),
+        (lambda: Mixture(logits(3), normals(3, 2)).log_prob(torch.zeros(4, 1)), r"shape \(…, 2\), got \(4, 1\)"),
         (lambda: Mixture(logits(3), normals(3, 2)).log_prob(torch.full((2,), math.nan)), "support"),
     ],
 )

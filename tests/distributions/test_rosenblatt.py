@@ -9,7 +9,7 @@ import torch
 from oracles import random_pair, random_values
 from scipy.stats import kstest
 
-from googol.distributions import Interval, rosenblatt
+from googol.distributions import Interval, Normal, TensorRing, rosenblatt
 
 NAN = math.nan
 KINDS = ["n3", "c2", "n2", "n4", "c3"]
@@ -107,6 +107,13 @@ def test_uniform_numbers_are_in_the_unit_interval_and_scores_keep_the_tails(dtyp
     assert extremes.isfinite().all()
     assert (extremes[0] < -10).all()
     assert (extremes[1] > 10).all()
+
+
+@pytest.mark.parametrize("method", ["to_uniform", "from_uniform", "to_scores", "from_scores"])
+def test_of_nothing_comes_nothing(method):
+    ring = TensorRing([Normal(2)] * 2, rank=2)()
+    for joint in (ring, ring.condition(torch.full((0, 2), NAN))):
+        assert getattr(joint, method)(torch.zeros(0, 2)).shape == (0, 2)
 
 
 def test_what_is_refused(joint):

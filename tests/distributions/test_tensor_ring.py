@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -139,13 +140,31 @@ def test_repr_names_the_sizes():
     assert len(TensorRing(VARIABLES, 3)) == 5
 
 
+@pytest.mark.parametrize("other", [{"boundary": "train"}, {"order": [1, 0, 2, 3, 4]}, {"swapped": True}])
+def test_weights_are_not_loaded_into_a_ring_in_which_they_mean_something_else(other):
+    state = TensorRing(VARIABLES, 3).state_dict()
+    TensorRing(VARIABLES, 3).load_state_dict(state)
+    swapped = [*VARIABLES[1::-1], *VARIABLES[2:]] if other.pop("swapped", False) else VARIABLES
+    with pytest.raises(RuntimeError, match="the weights are of a ring with another boundary, order or variables"):
+        TensorRing(swapped, 3, **other).load_state_dict(state)
+
+
+def test_integers_of_numpy_are_integers():
+    assert TensorRing([Normal(np.int64(2))], np.int64(3)).rank == 3
+
+
 ONE = [Categorical(2)]
 REFUSED = [
     (lambda: TensorRing([], 2), ValueError, "variables must hold at least one variable"),
     (
         lambda: TensorRing([Normal(2), 3], 2),
         TypeError,
-        r"variables\[1\] must be a Variable such as Normal\(10\), got int",
+        r"variables\[1\] must be a Variable such as .*, got builtins.int",
+    ),
+    (
+        lambda: TensorRing([torch.distributions.Normal(0, 1)], 2),
+        TypeError,
+        r"such as googol.distributions.Normal\(10\), got torch.distributions.normal.Normal",
     ),
     (lambda: TensorRing([Normal], 2), TypeError, r"variables\[0\] must be a Variable"),
     (lambda: TensorRing(Normal(2), 2), TypeError, "variables must be a sequence of Variables, got Normal"),

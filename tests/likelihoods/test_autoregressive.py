@@ -107,6 +107,23 @@ def test_numbers_of_outputs_are_checked():
         Autoregressive(GatedPixelCNN((3, 4, 4), 7, width=4, layers=1), DiscretizedLogistic(nn.Identity()))
 
 
+@pytest.mark.parametrize(("context", "decoder"), [(0, MLPDecoder(3, (2, 4, 4))), (2, None)])
+def test_codes_that_nothing_would_see_are_refused(context, decoder):
+    network = GatedPixelCNN((1, 4, 4), 1, context=context, width=4, layers=1)
+    with pytest.raises(ValueError, match=f"network has a context of {context} channels, and there is"):
+        Autoregressive(network, Bernoulli(nn.Identity()), decoder)
+
+
+@pytest.mark.parametrize("latents", [0, 2])
+def test_a_distribution_of_images_is_expanded(latents):
+    likelihood = make((1, 3, 3), latents=latents)
+    p = likelihood(torch.randn(5, 2, dtype=torch.float64)) if latents else likelihood()
+    expanded = p.expand((4, *p.batch_shape))
+    x = torch.rand(4, *p.batch_shape, 1, 3, 3, dtype=torch.float64).round()
+    torch.testing.assert_close(expanded.log_prob(x), p.log_prob(x))
+    assert expanded.sample((2,)).shape == (2, 4, *p.batch_shape, 1, 3, 3)
+
+
 def test_shapes_and_parts_of_large_batches():
     likelihood = make((1, 3, 3), latents=2)
     p = likelihood(torch.randn(5, 2, dtype=torch.float64))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from googol.distributions import Categorical, Normal, TensorRing
+from googol.distributions import Normal, TensorRing
 from googol.models import GAN, WGAN, WGANGP
 from googol.models.adversarial import score_function, with_spectral_normalization
 from googol.networks import MLP, MLPDecoder, MLPEncoder
@@ -278,12 +278,6 @@ def test_a_prior_of_discrete_codes_learns_by_the_score_function() -> None:
     model.loss(torch.rand(16, *SHAPE), torch.zeros(16, 0), "generator")["loss"].backward()
     assert prior.logit.grad.abs().min() > 0
     assert softplus(prior.logit).isfinite().all()
-
-
-def test_a_flow_over_samples_without_a_gradient_is_refused_like_these() -> None:
-    prior = FlowPrior(TensorRing([Categorical(3)] * 2, rank=2), 2, transforms=1, hidden=(4,))
-    with pytest.raises(ValueError, match="samples of FlowPrior have no pathwise gradient"):
-        WGANGP(prior, *networks())
 
 
 def test_a_prior_that_shares_the_posterior_of_an_autoencoder_is_refused() -> None:

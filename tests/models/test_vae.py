@@ -144,14 +144,6 @@ def test_the_elbo_is_the_difference_of_its_terms(model, x):
     torch.testing.assert_close(model.elbo(x), log_likelihood - kl)
 
 
-def test_weights_from_before_there_was_a_warm_up_load(model):
-    older = {name: value for name, value in model.state_dict().items() if name not in ("started", "kl_weight")}
-    model.started.fill_(False)
-    model.load_state_dict(older)
-    assert model.started
-    assert model.kl_weight == 1
-
-
 def test_whether_the_prior_has_started_is_read_when_it_changes_only(model, monkeypatch):
     """To read a number of a tensor waits for a GPU."""
     assert model._has_started()

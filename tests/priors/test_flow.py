@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from googol.distributions import Normal, TensorRing
+from googol.distributions import Categorical, Normal, TensorRing
 from googol.distributions.flows import flows
 from googol.networks import MLPEncoder
 from googol.posteriors import DiagonalNormal
@@ -111,6 +111,7 @@ def test_a_flow_starts_from_what_its_base_starts_from():
         ),
         (lambda: FlowPrior(StandardNormal(2), 2, transforms=0), "transforms to be at least 1; got 0"),
         (lambda: FlowPrior(StandardNormal(3), 2)(), r"a prior of 2 latents; got the event shape \(3,\)"),
+        (lambda: FlowPrior(TensorRing([Categorical(3)], 2), 1), "continuous latents; got one with discrete variables"),
         (lambda: FlowPrior(HypersphericalUniform(2), 2), "all of space; got one on the unit sphere"),
     ],
 )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from googol.distributions.indexing import as_int
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class OneOf:
 
     def __init__(self, values: Iterable[int]) -> None:
         try:
-            found = tuple(sorted({operator.index(value) for value in values}))
+            found = tuple(sorted({as_int(value) for value in values}))
         except TypeError:
             raise TypeError(f"values must be indices (ints) of a discrete variable, got {values!r}") from None
         if not found:

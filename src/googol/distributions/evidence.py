@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -14,7 +13,7 @@ from torch.distributions import Distribution, constraints
 from googol.distributions.chain import Chain
 from googol.distributions.emissions import Emissions
 from googol.distributions.events import Event
-from googol.distributions.indexing import index_of
+from googol.distributions.indexing import as_int, index_of
 
 
 class EvidenceDistribution(Distribution):
@@ -172,16 +171,18 @@ class EvidenceDistribution(Distribution):
             raise ValueError(f"expected numbers of the shape (…, {expected}), got {tuple(numbers.shape)}")
         full = self._empty(numbers.shape[:-1])
         full[..., self._visible] = numbers.to(full.dtype)
-        return rows, full.view(-1, len(rows), len(self.chain))
+        return rows, full.view(full[..., 0].numel() // max(1, len(rows)), len(rows), len(self.chain))
 
     def _events(self, within: Mapping[int, Event]) -> dict[int, Event]:
         """Events by positions from 0 on."""
         n, found = len(self._visible), dict[int, Event]()
+        if not isinstance(within, Mapping):
+            raise TypeError(f"within must be a dictionary of events by positions, got {within!r}")
         for key, event in within.items():
             if not isinstance(event, Event):
                 raise TypeError(f"within[{key}] must be an Interval or OneOf, got {type(event).__name__}")
             try:
-                position = operator.index(key)
+                position = as_int(key)
             except TypeError:
                 raise TypeError(f"within must have positions (ints) as its keys, got {key!r}") from None
             if not -n <= position < n:

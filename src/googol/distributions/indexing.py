@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+
+def as_int(value: Any) -> int:
+    """A position or a number: an int of any library, but no truth value, as those of a mask are.
+
+    Raises:
+        TypeError: It is something else.
+
+    Example:
+        >>> as_int(torch.tensor(3))
+        3
+    """
+    if isinstance(value, bool) or getattr(value, "dtype", None) == torch.bool:
+        raise TypeError(f"expected an int, got {value!r}")
+    return operator.index(value)
 
 
 def index_of(positions: Sequence[int]) -> slice | list[int]:

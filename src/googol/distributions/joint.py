@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch.distributions import constraints
 
 from googol.distributions import rows as _rows
 from googol.distributions.events import Event, Interval
+from googol.distributions.indexing import as_int
 from googol.distributions.values import ValuesDistribution
 from googol.distributions.variables import rounded
 
@@ -67,10 +67,7 @@ class TensorRingDistribution(ValuesDistribution):
                 :meth:`condition`.
         """
         if within:
-            restricted = self.condition(within=within)
-            log_mass = restricted._log_total() - self._log_total()
-            log_prob = restricted.log_prob(value)
-            return log_prob + log_mass.to(log_prob.dtype)
+            return self._log_prob_within(value, within)
         value = self._check(value, "value")
         rows, conflict, shape = self._rows(value)
         base, _, base_shape = self._rows(None)
@@ -83,6 +80,23 @@ class TensorRingDistribution(ValuesDistribution):
         if conflict is not None:
             result = result.masked_fill(conflict.view(shape), -math.inf)
         return result.to(torch.promote_types(value.dtype, self.chain.cores.dtype))
+
+    def _log_prob_within(self, value: Tensor, within: Mapping[int, Event]) -> Tensor:
+        """:meth:`log_prob` of a value and events together."""
+        evidence, outside = self._evidence, None
+        if evidence is not None:
+            # Rows of whose evidence an event is not true have the probability 0, whatever else is asked of them.
+            outside = torch.zeros(self.batch_shape, dtype=torch.bool, device=evidence.device)
+            for position, event in self._events(within).items():
+                observed = evidence[..., self._visible[position]]
+                wrong = [not math.isnan(number) and number not in event for number in observed.flatten().tolist()]
+                outside |= torch.tensor(wrong, device=evidence.device).view_as(outside)
+            evidence = evidence.masked_fill(outside.unsqueeze(-1), math.nan)
+        possible = self._with(evidence=evidence)
+        restricted = possible.condition(within=within)
+        log_prob = restricted.log_prob(value)
+        log_prob = log_prob + (restricted._log_total() - possible._log_total()).to(log_prob.dtype)
+        return log_prob if outside is None else log_prob.masked_fill(outside, -math.inf)
 
     def log_marginals(self, value: Tensor, subsets: Sequence[Sequence[int]]) -> Tensor:
         r"""The log-densities of several subsets of the entries of a value: :meth:`log_prob` with the others missing.
@@ -110,9 +124,11 @@ class TensorRingDistribution(ValuesDistribution):
             tensor(True)
         """
         value, n = self._check(value, "value"), len(self._visible)
+        if not subsets or not all(isinstance(subset, Iterable) for subset in subsets):
+            raise ValueError(f"subsets must be sequences of positions, at least one, got {subsets!r}")
         included = torch.zeros(len(subsets), n, dtype=torch.bool, device="cpu")  # where it is looked at
         for row, subset in enumerate(subsets):
-            if any(not -n <= operator.index(i) < n for i in subset):
+            if any(not -n <= as_int(i) < n for i in subset):
                 raise ValueError(f"subsets must hold positions from {-n} to {n - 1}, got {list(subset)}")
             included[row, list(subset)] = True
         if self._evidence is not None:
@@ -182,7 +198,7 @@ class TensorRingDistribution(ValuesDistribution):
             torch.Size([100])
         """
         n = len(self._visible)
-        if not -n <= operator.index(variable) < n:
+        if not -n <= as_int(variable) < n:
             raise ValueError(f"variable must be a position from {-n} to {n - 1}, got {variable}")
         link = self._visible[variable]
         if self.chain.boundary == "train" and link == len(self.chain) - 1:
@@ -262,7 +278,7 @@ class TensorRingDistribution(ValuesDistribution):
         """
         n = self.event_shape[0]
         try:
-            positions = [operator.index(i) for i in variables]
+            positions = [as_int(i) for i in variables]
         except TypeError:
             raise TypeError(f"variables must be a sequence of positions (ints), got {variables!r}") from None
         if not positions or any(not -n <= i < n for i in positions):

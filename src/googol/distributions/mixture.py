@@ -88,6 +88,8 @@ class Mixture(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The log-density at values of shape (…, d), in nats."""
+        if value.shape[-1:] != self.event_shape:
+            raise ValueError(f"expected values of the shape (…, {self.event_shape[0]}), got {tuple(value.shape)}")
         if self._validate_args:
             self._validate_sample(value)
         shape = torch.broadcast_shapes(value.shape, self._extended_shape())

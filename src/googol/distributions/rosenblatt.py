@@ -129,7 +129,7 @@ def _one_by_one(
                 rows[:, j].isnan(), choose(j, emission, around.weights(emission.components)), rows[:, j]
             )
             values.append(value.to(chain.cores.dtype))
-            around.pass_by(emission.log_prob(values[-1].reshape(-1, 1))[0].unflatten(0, (count, -1)))
+            around.pass_by(emission.log_prob(values[-1].reshape(-1, 1))[0].unflatten(0, (count, len(rows))))
     return torch.stack(values, -1)
 
 

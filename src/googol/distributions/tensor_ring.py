@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from googol.distributions.chain import Boundary, Chain
 from googol.distributions.emissions import Emissions
+from googol.distributions.indexing import as_int
 from googol.distributions.initial import latent_class_cores
 from googol.distributions.joint import TensorRingDistribution
 from googol.distributions.precision import every_digit
@@ -84,9 +86,12 @@ class TensorRing(nn.Module):
             raise ValueError("variables must hold at least one variable")
         for j, variable in enumerate(self.variables):
             if not isinstance(variable, Variable):
-                raise TypeError(f"variables[{j}] must be a Variable such as Normal(10), got {type(variable).__name__}")
-        if isinstance(rank, bool) or not isinstance(rank, int):
-            raise TypeError(f"rank must be an int, got {rank!r}")
+                got = f"{type(variable).__module__}.{type(variable).__name__}"
+                raise TypeError(f"variables[{j}] must be a Variable such as googol.distributions.Normal(10), got {got}")
+        try:
+            rank = as_int(rank)
+        except TypeError:
+            raise TypeError(f"rank must be an int, got {rank!r}") from None
         if rank < 1:
             raise ValueError(f"rank must be at least 1, got {rank}")
         if boundary not in ("ring", "train"):
@@ -112,6 +117,9 @@ class TensorRing(nn.Module):
             self.components.append(parameters)
             shape = (len(positions), self.variables[positions[0]].components, rank, rank)
             self.log_cores.append(nn.Parameter(torch.randn(shape, device=device, dtype=dtype)))
+        # What the weights mean, so that they are not loaded into another ring.
+        layout = [int(boundary == "ring"), *self.order, *(j for positions in self._positions for j in positions)]
+        self.register_buffer("layout", torch.tensor(layout, device=device))
         if cores is not None:
             self._set_cores(self._checked_cores(cores))
 
@@ -146,6 +154,23 @@ class TensorRing(nn.Module):
             named = components.named_parameters()
             groups.append((positions, {name: v * unit if name in lengths else v for name, v in named}))
         return Emissions(self.variables, groups, self.log_cores[0])
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        layout = state_dict.get(f"{prefix}layout")
+        if layout is not None and layout.tolist() != self.get_buffer("layout").tolist():
+            error_msgs.append(f"{prefix}layout: the weights are of a ring with another boundary, order or variables")
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
 
     @property
     def cores(self) -> list[Tensor]:

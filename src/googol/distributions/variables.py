@@ -18,6 +18,7 @@ from torch.distributions import constraints
 
 from googol.distributions import truncated
 from googol.distributions.events import Event, Interval, OneOf
+from googol.distributions.indexing import as_int
 from googol.distributions.once import once_differentiable
 
 Parameters = Mapping[str, Tensor]
@@ -39,8 +40,11 @@ class Variable(ABC):
     """The parameters that are multiplied by u when all values are: a ring learns them in units of the data's spread."""
 
     def __init__(self, components: int) -> None:
-        if isinstance(components, bool) or not isinstance(components, int):
-            raise TypeError(f"components must be an int, got {components!r} of type {type(components).__name__}")
+        try:
+            components = as_int(components)
+        except TypeError:
+            got = f"{components!r} of type {type(components).__name__}"
+            raise TypeError(f"components must be an int, got {got}") from None
         if components < 1:
             raise ValueError(f"components must be at least 1, got {components}")
         self.components = components
@@ -69,15 +73,15 @@ class Variable(ABC):
 
     def cdf(self, parameters: Parameters, value: Tensor) -> Tensor:
         """P(v ≤ value given s), of continuous variables."""
-        raise TypeError(f"a distribution function needs a continuous variable, got {self!r}")
+        raise TypeError(f"{self!r} has no cdf, which rsample, to_uniform and from_uniform need")
 
     def log_tails(self, parameters: Parameters, value: Tensor) -> tuple[Tensor, Tensor]:
         """log P(v ≤ value given s) and log P(v > value given s) in double precision, of continuous variables."""
-        raise TypeError(f"a distribution function needs a continuous variable, got {self!r}")
+        raise TypeError(f"{self!r} has no log_tails, which to_uniform and from_uniform need")
 
     def slope(self, parameters: Parameters, value: Tensor) -> Tensor:
         """The derivative of log p(value given s) by the value, of continuous variables."""
-        raise TypeError(f"a derivative by the value needs a continuous variable, got {self!r}")
+        raise TypeError(f"{self!r} has no slope, which the gradients of samples need")
 
     @abstractmethod
     def sample(self, parameters: Parameters, index: Tensor) -> Tensor:
@@ -190,7 +194,8 @@ class Normal(Variable):
             raise ValueError(f"a continuous variable lies in an Interval(low, high), got {event!r}")
         low, high = (rounded(bound, parameters["loc"].dtype) for bound in (event.low, event.high))
         if not low < high:
-            raise ValueError(f"an interval of a continuous variable must have low < high, got {event!r}")
+            dtype = parameters["loc"].dtype
+            raise ValueError(f"an interval of a continuous variable must have low < high in {dtype}, got {event!r}")
         variable = _TruncatedNormal(self.components, low, high)
         return variable.log_mass(parameters), variable, parameters
 

@@ -40,7 +40,8 @@ class Autoregressive(nn.Module):
         decoder: From z to contexts (…, channels, height, width) of the network; None for no z.
 
     Raises:
-        ValueError: The network gives another number of outputs.
+        ValueError: The network gives another number of outputs, or has a context and there is no decoder, or has none
+            and there is one.
 
     Example:
         >>> import torch
@@ -66,6 +67,10 @@ class Autoregressive(nn.Module):
                 f"network must give {self.own} outputs, or {self.own + links(channels)} with links between "
                 f"channels, got {outputs}"
             )
+
+        if (decoder is None) != (network.context == 0):
+            has = "no decoder that gives it" if decoder is None else "a decoder, whose codes it would not see"
+            raise ValueError(f"network has a context of {network.context} channels, and there is {has}")
 
     @property
     def log_bin(self) -> float | None:
@@ -112,6 +117,14 @@ class AutoregressiveDistribution(Distribution):
         batch = torch.Size() if context is None else context.shape[:-3]
         super().__init__(batch, torch.Size(parts.network.image_shape), validate_args=False)
         self.parts, self.context = parts, context
+
+    def expand(self, batch_shape: torch.Size | Sequence[int], _instance: None = None) -> AutoregressiveDistribution:
+        """The same distribution for each of a larger batch."""
+        expanded = AutoregressiveDistribution(self.parts, None)
+        if self.context is not None:
+            expanded.context = self.context.expand(*batch_shape, *self.context.shape[-3:])
+        expanded._batch_shape = torch.Size(batch_shape)
+        return expanded
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Exact, of the broadcast shape of the batch and the images."""

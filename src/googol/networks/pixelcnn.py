@@ -117,7 +117,7 @@ class GatedPixelCNN(nn.Module):
         kernel: int = 3,
     ) -> None:
         super().__init__()
-        self.image_shape, self.outputs = check_image_shape(image_shape), outputs
+        self.image_shape, self.outputs, self.context = check_image_shape(image_shape), outputs, context
         if min(outputs, width, layers) < 1 or context < 0:
             raise ValueError(
                 f"Expected outputs, width and layers of at least 1 and context of at least 0; "

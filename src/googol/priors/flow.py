@@ -63,7 +63,8 @@ class FlowPrior(nn.Module):
         hidden: The widths of the hidden layers of each transform's network; for the families.
 
     Raises:
-        ValueError: If ``flow`` is another word, ``transforms`` is less than 1, or ``base`` lies on the sphere.
+        ValueError: If ``flow`` is another word, ``transforms`` is less than 1, or ``base`` lies on the sphere
+            or has discrete variables.
 
     Example:
         >>> import torch
@@ -87,6 +88,8 @@ class FlowPrior(nn.Module):
         check_at_least_one(transforms=transforms)
         if getattr(base, "support", None) is unit_sphere:
             raise ValueError("Expected base to be a prior in all of space; got one on the unit sphere.")
+        if any(variable.is_discrete for variable in getattr(base, "variables", ())):
+            raise ValueError("Expected base to be a prior of continuous latents; got one with discrete variables.")
         self.latents = latents
         self.base: Any = base
         self.flow: Any
