@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import Tensor
 from tyro.conf import UseAppendAction, arg
 
 from googol.cli import arguments as shared
-from googol.data import Given, decoded, parse_given, unknown
+from googol.data import Given, decoded, packed, parse_given, unknown
 from googol.experiments import Run, open_run
 from googol.experiments.questions import is_rare
 from googol.metrics import evaluating
@@ -83,7 +82,9 @@ class Sample:
         if run.is_table:
             content = _table(run, conditions)
         elif self.out.suffix == ".npz":
-            content = _arrays(run, images, conditions)
+            levels = (images * 255).round().to(torch.uint8)
+            # One split, the one that commands read by themselves: nobody trains on part of them and tests on the rest.
+            content = packed(levels, conditions, run.conditions, ["test"] * len(images))
         else:
             content = grid_png(images, columns=self.n if self.each else math.ceil(math.sqrt(self.n)))
         write_file(self.out, content)
@@ -114,23 +115,6 @@ def _table(run: Run, rows: Tensor) -> bytes:
     from pandas import DataFrame
 
     return DataFrame(decoded(run.conditions, rows)).to_csv(index=False).encode()
-
-
-def _arrays(run: Run, images: Tensor, conditions: Tensor) -> bytes:
-    """The images in the form of the user's own data, so that every command can read them."""
-    import numpy as np
-
-    # One split, the one that commands read by themselves: nobody trains on part of them and tests on the rest.
-    arrays = {
-        "images": (images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy(),
-        "split": np.full(len(images), "test"),
-    }
-    if run.conditions:
-        arrays |= {"conditions": conditions.numpy(), "condition_names": np.array([c.name for c in run.conditions])}
-        arrays |= {f"values_{c.name}": np.array(c.values) for c in run.conditions if c.values is not None}
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)
-    return content.getvalue()
 
 
 def parse(arguments: list[str]) -> Any:

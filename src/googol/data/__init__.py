@@ -1,6 +1,6 @@
 """Data sets: images with partly known conditions, and tables, by name or from the user's own files."""
 
-from googol.data.arrays import load_arrays
+from googol.data.arrays import load_arrays, packed
 from googol.data.augmentation import augmented
 from googol.data.batches import batches, permutation
 from googol.data.catalogue import Available, available, get, load
@@ -33,6 +33,7 @@ __all__ = [
     "load_folder",
     "load_image",
     "load_table",
+    "packed",
     "parse_given",
     "permutation",
     "read_conditions",

@@ -1,15 +1,45 @@
 """The user's own images in an ``.npz`` file."""
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from googol.data.dataset import Condition, Dataset
 from googol.data.files import DataError, read_arrays
 from googol.data.splits import divide, members
 
-__all__ = ["load_arrays"]
+__all__ = ["load_arrays", "packed"]
+
+
+def packed(images: Tensor, conditions: Tensor, schema: Sequence[Condition], split: Sequence[str]) -> bytes:
+    """An ``.npz`` file of images with their conditions, which :func:`load_arrays` reads.
+
+    Args:
+        images: (n, channels, height, width) uint8.
+        conditions: (n, c).
+        schema: What the c columns are.
+        split: Which part each image belongs to, (n,).
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "two.npz"
+        >>> images, labels = torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([[0.0], [1.0]])
+        >>> _ = path.write_bytes(packed(images, labels, [Condition("side", ("heads", "tails"))], ["test", "test"]))
+        >>> load_arrays(path, "test").schema
+        (Condition(name='side', values=('heads', 'tails')),)
+    """
+    arrays: dict[str, Any] = {"images": images.permute(0, 2, 3, 1).numpy(), "split": np.array(split)}
+    if schema:
+        arrays |= {"conditions": conditions.numpy(), "condition_names": np.array([c.name for c in schema])}
+        arrays |= {f"values_{c.name}": np.array(c.values) for c in schema if c.values is not None}
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    return content.getvalue()
 
 
 def load_arrays(path: Path, split: str) -> Dataset:

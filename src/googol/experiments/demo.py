@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any
 
 import torch
 
-from googol.data import SPLITS, load
+from googol.data import SPLITS, Condition, load, packed
 from googol.experiments import config
 from googol.experiments.evaluation import evaluate
 from googol.experiments.experiment import Experiment
@@ -104,18 +103,9 @@ def _move_aside(out: Path) -> Path | None:
 
 def _write_data(path: Path) -> None:
     """The digits with a second condition, whether the digit is even or odd: known, or hidden, apart from the digit."""
-    import numpy as np
-
     parts = {split: load("digits", split) for split in SPLITS}
     digits = torch.cat([part.conditions[:, 0] for part in parts.values()])
-    content = io.BytesIO()
-    np.savez_compressed(
-        content,
-        images=torch.cat([part.images for part in parts.values()]).permute(0, 2, 3, 1).numpy(),
-        conditions=torch.stack([digits, digits % 2], 1).numpy(),
-        condition_names=np.array(["digit", "parity"]),
-        values_digit=np.array(parts["train"].schema[0].values),
-        values_parity=np.array(["even", "odd"]),
-        split=np.repeat(list(parts), [len(part) for part in parts.values()]),
-    )
-    write_file(path, content.getvalue())
+    images = torch.cat([part.images for part in parts.values()])
+    schema = parts["train"].schema[0], Condition("parity", ("even", "odd"))
+    splits = [split for split, part in parts.items() for _ in range(len(part))]
+    write_file(path, packed(images, torch.stack([digits, digits % 2], 1), schema, splits))

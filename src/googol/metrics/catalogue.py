@@ -28,6 +28,19 @@ MODES = ("modes", "mode_kl")
 JUDGED = ("fid", *NEIGHBOURS, *MODES, "condition_accuracy", "classifier_accuracy")
 # The bounds in bits, and the ones in nats that they are of.
 NATS_OF = {"elbo_bits_per_dim": "elbo", "iwae_bits_per_dim": "iwae"}
+_BOUND, _CODES, _FILLS_IN = "with a bound of log p(x)", "with codes", "that fills in conditions"
+# The methods that metrics need, and what a model with these is; others need samples.
+NEEDS = {
+    "elbo": ("elbo_terms", _BOUND),
+    "iwae": ("importance_bound", _BOUND),
+    **dict.fromkeys(NATS_OF, ("importance_bound", _BOUND)),
+    "log_likelihood": ("log_likelihood", "whose log-likelihood is known exactly"),
+    "active_units": ("posterior", _CODES),
+    "group_accuracy": ("posterior", _CODES),
+    "imputation_accuracy": ("impute", _FILLS_IN),
+    "imputation_baseline": ("impute", _FILLS_IN),
+    "parameters": ("parameters", "with parameters"),
+}
 
 Value = float | Mapping[str, float]
 
@@ -162,16 +175,8 @@ def _check_model(name: str, model: Any) -> None:
         raise ValueError(f"The metric {name} needs a model with a tensor ring; {type(model).__name__} has none.")
     if name == "condition_accuracy" and "given" not in inspect.signature(model.sample).parameters:
         raise ValueError(f"The metric {name} needs a model of conditions; {type(model).__name__} has none.")
-    needed = {"elbo": "elbo_terms", "iwae": "importance_bound", "active_units": "posterior", "parameters": "parameters"}
-    needed |= dict.fromkeys(("imputation_accuracy", "imputation_baseline"), "impute") | {"group_accuracy": "posterior"}
-    needed |= dict.fromkeys(NATS_OF, "importance_bound")
-    needed |= {"log_likelihood": "log_likelihood"}
-    method = needed.get(name, "sample")
+    method, what = NEEDS.get(name, ("sample", "that can sample"))
     if not hasattr(model, method):
-        words = {"posterior": "with codes", "impute": "that fills in conditions"}
-        words |= dict.fromkeys(("elbo_terms", "importance_bound"), "with a bound of log p(x)")
-        words |= {"log_likelihood": "whose log-likelihood is known exactly"}
-        what = words.get(method, f"that can {method}")
         raise ValueError(f"The metric {name} needs a model {what}; {type(model).__name__} is none.")
 
 
