@@ -17,7 +17,7 @@ Examples:
   googol data list
   googol data get mnist
 
-Your own images need no name: give --data the path of an .npz file or of a folder of images."""
+Your own data need no name: give --data the path of an .npz file or a folder of images, or of a table (.csv)."""
 
 
 @dataclass(frozen=True)

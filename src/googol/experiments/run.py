@@ -111,7 +111,7 @@ def resume(out: Path | str, *, data_dir: str | None = None, time_budget: float |
 
     Raises:
         ValueError: If the folder holds no run, a finished one, one from a newer version or one that another process is
-            training, or the data have changed.
+            training, or the data have another size, image shape or other conditions by now.
     """
     out = Path(out)
     if not (out / "config.yaml").is_file():
