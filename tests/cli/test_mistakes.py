@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from googol import cli
 from googol.cli import main
 
 
@@ -59,6 +60,18 @@ def test_compiling_without_a_compiler_is_told_before_anything_is_written(tmp_pat
     assert done.returncode == 2
     assert "compile needs a C++ compiler, but there is no /no/compiler" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")]
+)
+def test_too_little_memory_is_told_in_one_line(error: Exception, monkeypatch, capsys) -> None:
+    def run(arguments: list[str]) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "_run", run)
+    assert main(["sample"]) == 2
+    assert capsys.readouterr().err == "googol: error: there is not enough memory for that much at once\n"
 
 
 def damaged(folder: Path, tmp_path: Path, change: str) -> Path:

@@ -106,6 +106,17 @@ def test_every_truncation_is_noticed(tmp_path: Path) -> None:
         load(tmp_path / "own.npz", "train")
 
 
+def test_a_compression_that_nobody_knows_is_damage(tmp_path: Path) -> None:
+    content = bytearray(Path(write(tmp_path, **FULL)).read_bytes())
+    for mark, at in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):  # of every array, and its entry in the directory
+        place = -1
+        while (place := content.find(mark, place + 1)) >= 0:
+            content[place + at] = 99
+    (tmp_path / "own.npz").write_bytes(content)
+    with pytest.raises(DataError, match="truncated or damaged"):
+        load(tmp_path / "own.npz", "train")
+
+
 def test_other_files(tmp_path: Path) -> None:
     np.save(tmp_path / "single.npy", IMAGES)
     (tmp_path / "single.npy").rename(tmp_path / "single.npz")

@@ -1,6 +1,7 @@
 """Image files of any size, and files that only look like images."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -29,6 +30,12 @@ def test_an_image_is_turned_as_its_camera_says(orientation: int, mode: str) -> N
     found = load_image(content, (3, 12, 8))
     assert found.shape == (1, 3, 12, 8)
     np.testing.assert_allclose(found[0].numpy(), expected, atol=2 / 255)
+
+
+def test_an_orientation_that_is_no_number_is_none() -> None:
+    entry = struct.pack("<HHI4s", 0x0112, 2, 4, b"six")  # the orientation, as four characters
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+    assert load_image(stored(Image.fromarray(COLOUR), exif=exif), (3, 12, 8)).shape == (1, 3, 12, 8)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])

@@ -226,6 +226,14 @@ def test_an_event_that_is_true_of_the_evidence_of_some_rows():
     torch.testing.assert_close(found[2], torch.stack(both).logsumexp(0))
 
 
+def test_evidence_at_the_end_of_an_interval_lies_in_it():
+    """Single precision has no 0.1, and what it has instead is more."""
+    joint = TensorRing([Normal(3), Normal(3)], rank=2, dtype=torch.float32)()
+    given = joint.condition(torch.tensor([NAN, 0.1]))
+    value = torch.tensor([0.3, NAN])
+    torch.testing.assert_close(given.log_prob(value, within={1: Interval(0.0, 0.1)}), given.log_prob(value))
+
+
 def test_masks_are_no_positions():
     joint = TensorRing([Normal(3), Categorical(3)], rank=2)()
     with pytest.raises(TypeError, match=r"positions \(ints\), got \[False, True\]"):

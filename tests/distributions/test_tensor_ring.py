@@ -159,12 +159,12 @@ REFUSED = [
     (
         lambda: TensorRing([Normal(2), 3], 2),
         TypeError,
-        r"variables\[1\] must be a Variable such as .*, got builtins.int",
+        r"variables\[1\] must be a Variable such as googol\.distributions\.Normal\(10\), got builtins\.int",
     ),
     (
         lambda: TensorRing([torch.distributions.Normal(0, 1)], 2),
         TypeError,
-        r"such as googol.distributions.Normal\(10\), got torch.distributions.normal.Normal",
+        r"such as googol\.distributions\.Normal\(10\), got torch\.distributions\.normal\.Normal",
     ),
     (lambda: TensorRing([Normal], 2), TypeError, r"variables\[0\] must be a Variable"),
     (lambda: TensorRing(Normal(2), 2), TypeError, "variables must be a sequence of Variables, got Normal"),

@@ -280,6 +280,12 @@ def test_a_prior_of_discrete_codes_learns_by_the_score_function() -> None:
     assert softplus(prior.logit).isfinite().all()
 
 
+def test_a_flow_over_samples_without_a_gradient_is_refused_like_these() -> None:
+    prior = FlowPrior(WithoutPathwise(), 2, transforms=1, hidden=(4,))
+    with pytest.raises(ValueError, match="samples of FlowPrior have no pathwise gradient"):
+        WGANGP(prior, *networks())
+
+
 def test_a_prior_that_shares_the_posterior_of_an_autoencoder_is_refused() -> None:
     prior = VampPrior(DiagonalNormal(MLPEncoder((1, 8, 8), 4), 2), (1, 8, 8), components=3)
     with pytest.raises(TypeError, match="prior must not be a VampPrior"):

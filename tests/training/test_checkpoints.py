@@ -56,6 +56,8 @@ def broken(folder: Path, how: str) -> None:
             weights.write_bytes(weights.read_bytes()[:-5])
         case "cut json":
             about.write_text(about.read_text()[:20])
+        case "deep json":
+            about.write_text("[" * 100_000)
         case "other json":
             about.write_text("[1, 2]")
         case "newer":
@@ -72,6 +74,7 @@ def broken(folder: Path, how: str) -> None:
         ("no weights", "holds model.json but no model.safetensors: it is half written"),
         ("cut weights", "is not the file that model.json speaks of: it is damaged or half written"),
         ("cut json", "model.json is damaged"),
+        ("deep json", "model.json is damaged"),
         ("other json", "was not written by googol: expected format, sha256 and config in it"),
         ("newer", r"has format 2 \(written by googol 9.0\), this is googol .* reads format 1"),
         ("unfinished", r"is not finished \(no model.json yet\); go on with it by --resume"),

@@ -19,6 +19,7 @@ from googol.training import (
     fit,
     load_weights,
     loop,
+    save_checkpoint,
     save_model,
 )
 
@@ -217,6 +218,11 @@ def test_resume_of_another_model_is_refused(whole_run: Path, tmp_path: Path) -> 
         fit(TinyVAE(), tiny_data(100), tiny_data(30), whole_run, settings, resume=True)
     with pytest.raises(ValueError, match="expected the folder of a run to resume"):
         train(TinyVAE(), tmp_path / "none", resume=True)
+    save_checkpoint(tmp_path / "other" / "checkpoints" / "last.ckpt", {"model": {}})
+    with pytest.raises(
+        ValueError, match=r"last\.ckpt is no checkpoint of this version of googol: KeyError\('progress'\)"
+    ):
+        train(TinyVAE(), tmp_path / "other", resume=True)
 
 
 def test_resume_after_the_model_is_exported_keeps_the_best_weights(whole_run: Path) -> None:

@@ -99,9 +99,9 @@ class Prior(_PlotOfCodes):
         images = run.load(self.data, self.split, data_dir=self.data_dir)
         with evaluating(run.model, seed=self.seed), names_as_they_are():
             figure = draw_prior(run.model, images, [_pair(text) for text in self.pair] or None)
-        if figure is None:
-            raise ValueError(f"the prior of the run in {self.folder} has no density over pairs of latents to draw")
-        return to_png(figure)
+            if figure is None:
+                raise ValueError(f"the prior of the run in {self.folder} has no density over pairs of latents to draw")
+            return to_png(figure)
 
 
 def _pair(text: str) -> tuple[int, int]:

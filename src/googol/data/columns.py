@@ -228,11 +228,12 @@ def _condition(name: str, column: _Column) -> tuple[Condition, np.ndarray]:
     if len(distinct) > MOST_CATEGORIES or (distinct != np.rint(distinct)).any():
         codes[known] = numbers
         return Condition(name, None), codes
-    integers, codes[known] = np.unique(np.array([_integer(text) for text in texts[known]], object), return_inverse=True)
-    written: dict[int, set[str]] = {}
-    for text in texts[known]:
-        written.setdefault(_integer(text), set()).add(_without_zeros(text))
+    integers = [_integer(text) for text in texts[known]]
+    different, codes[known] = np.unique(np.array(integers, object), return_inverse=True)
+    forms: dict[int, set[str]] = {integer: set() for integer in different.tolist()}
+    for integer, text in zip(integers, texts[known], strict=True):
+        forms[integer].add(_without_zeros(text))
     # As they are written, such as 01, unless that differs.
-    forms = [(number, *written[number]) for number in integers.tolist()]
-    names = [form[1] if len(form) == 2 and form[1].isdecimal() else str(form[0]) for form in forms]
+    names = [form if len(written) == 1 and (form := min(written)).isdecimal() else str(integer)
+             for integer, written in forms.items()]  # fmt: skip
     return Condition(name, tuple(names)), codes

@@ -49,6 +49,8 @@ def load_folder(
         >>> len(data), data.image_shape
         (15, (3, 8, 12))
     """
+    from PIL import ImageOps
+
     files = sorted(
         file.relative_to(path).as_posix()
         for file in path.rglob("*")
@@ -63,8 +65,6 @@ def load_folder(
         raise DataError(f"{path} has a conditions.yaml, but no conditions.csv that it could be about")
     else:
         table = Table((), np.empty((len(files), 0), np.float32), None, {})
-    from PIL import ImageOps
-
     index = members(divide_by_name(files) if table.parts is None else table.parts, split, str(path))
     images = np.empty((len(index), 1 if mode == "L" else 3, size[1], size[0]), np.uint8)
     for row, file in enumerate(index):

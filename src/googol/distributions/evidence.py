@@ -12,8 +12,9 @@ from torch.distributions import Distribution, constraints
 
 from googol.distributions.chain import Chain
 from googol.distributions.emissions import Emissions
-from googol.distributions.events import Event
+from googol.distributions.events import Event, Interval
 from googol.distributions.indexing import as_int, index_of
+from googol.distributions.variables import rounded
 
 
 class EvidenceDistribution(Distribution):
@@ -174,7 +175,7 @@ class EvidenceDistribution(Distribution):
         return rows, full.view(full[..., 0].numel() // max(1, len(rows)), len(rows), len(self.chain))
 
     def _events(self, within: Mapping[int, Event]) -> dict[int, Event]:
-        """Events by positions from 0 on."""
+        """Events by positions from 0 on, with intervals as the values of the type can reach their ends."""
         n, found = len(self._visible), dict[int, Event]()
         if not isinstance(within, Mapping):
             raise TypeError(f"within must be a dictionary of events by positions, got {within!r}")
@@ -189,5 +190,7 @@ class EvidenceDistribution(Distribution):
                 raise ValueError(f"within must have positions from {-n} to {n - 1} as its keys, got {position}")
             if position % n in found:
                 raise ValueError(f"within has two events of variable {position % n}")
+            if isinstance(event, Interval):
+                event = Interval(*(rounded(end, self.chain.cores.dtype) for end in (event.low, event.high)))
             found[position % n] = event
         return found

@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from googol.distributions import rows as _rows
-from googol.distributions.events import Event, Interval
+from googol.distributions.events import Event
 from googol.distributions.indexing import as_int
 from googol.distributions.values import ValuesDistribution
-from googol.distributions.variables import rounded
 
 
 class TensorRingDistribution(ValuesDistribution):
@@ -88,9 +87,7 @@ class TensorRingDistribution(ValuesDistribution):
             # Rows of whose evidence an event is not true have the probability 0, whatever else is asked of them.
             outside = torch.zeros(self.batch_shape, dtype=torch.bool, device=evidence.device)
             for position, event in self._events(within).items():
-                observed = evidence[..., self._visible[position]]
-                wrong = [not math.isnan(number) and number not in event for number in observed.flatten().tolist()]
-                outside |= torch.tensor(wrong, device=evidence.device).view_as(outside)
+                outside |= _outside(evidence[..., self._visible[position]], event)
             evidence = evidence.masked_fill(outside.unsqueeze(-1), math.nan)
         possible = self._with(evidence=evidence)
         restricted = possible.condition(within=within)
@@ -246,10 +243,7 @@ class TensorRingDistribution(ValuesDistribution):
         emissions, masses = self.emissions, torch.zeros_like(self.chain.log_scale).unbind(0)
         log_masses = dict(enumerate(masses))
         for j, event in events.items():
-            observed = [] if evidence is None else evidence[..., j].flatten().tolist()
-            if isinstance(event, Interval):  # as the values of a type can reach its ends
-                event = Interval(*(rounded(end, self.chain.cores.dtype) for end in (event.low, event.high)))
-            if any(not math.isnan(number) and number not in event for number in observed):
+            if evidence is not None and bool(_outside(evidence[..., j], event).any()):
                 raise ValueError(f"the observed value of variable {self._visible.index(j)} does not lie in {event!r}")
             log_masses[j], emissions = emissions.within(j, event)
         chain = self.chain.weighted(torch.stack(list(log_masses.values())))
@@ -314,3 +308,9 @@ class TensorRingDistribution(ValuesDistribution):
         order = [(j - shift) % n for j in range(n)]
         evidence = None if self._evidence is None else self._evidence[..., order]
         return self._with(chain=self.chain.select(order), emissions=self.emissions.select(order), evidence=evidence)
+
+
+def _outside(numbers: Tensor, event: Event) -> Tensor:
+    """Which numbers are not in an event; NaN, which is not observed, is not outside."""
+    wrong = [not math.isnan(number) and number not in event for number in numbers.flatten().tolist()]
+    return torch.tensor(wrong, dtype=torch.bool, device=numbers.device).view_as(numbers)

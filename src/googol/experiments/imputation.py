@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,7 +58,8 @@ def impute(run: Run, data: Dataset, *, batch_size: int = 500, seed: int = 0) -> 
     said = decoded(run.conditions, imputed)
     for column, (name, texts) in enumerate(decoded(run.conditions, filled).items()):
         # What is known stays as it is written: single precision would change long numbers.
-        table[name] = np.where(known[:, column], data.texts.get(name, texts), texts)
+        written = zip(data.texts.get(name, texts), texts, known[:, column].tolist(), strict=True)
+        table[name] = [text if is_known else found for text, found, is_known in written]
         table[f"{name}_imputed"] = said[name]
         table[f"{name}_probability"] = chance[:, column].double().numpy().round(6)
     return table, agreement(alone[0], data.conditions, run.conditions)

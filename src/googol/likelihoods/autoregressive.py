@@ -113,18 +113,15 @@ class AutoregressiveDistribution(Distribution):
 
     arg_constraints = {}  # noqa: RUF012
 
-    def __init__(self, parts: Autoregressive, context: Tensor | None) -> None:
-        batch = torch.Size() if context is None else context.shape[:-3]
-        super().__init__(batch, torch.Size(parts.network.image_shape), validate_args=False)
+    def __init__(self, parts: Autoregressive, context: Tensor | None, batch_shape: Sequence[int] = ()) -> None:
+        batch_shape = torch.Size(batch_shape) if context is None else context.shape[:-3]
+        super().__init__(batch_shape, torch.Size(parts.network.image_shape), validate_args=False)
         self.parts, self.context = parts, context
 
     def expand(self, batch_shape: torch.Size | Sequence[int], _instance: None = None) -> AutoregressiveDistribution:
         """The same distribution for each of a larger batch."""
-        expanded = AutoregressiveDistribution(self.parts, None)
-        if self.context is not None:
-            expanded.context = self.context.expand(*batch_shape, *self.context.shape[-3:])
-        expanded._batch_shape = torch.Size(batch_shape)
-        return expanded
+        context = None if self.context is None else self.context.expand(*batch_shape, *self.context.shape[-3:])
+        return AutoregressiveDistribution(self.parts, context, batch_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Exact, of the broadcast shape of the batch and the images."""
